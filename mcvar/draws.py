@@ -1,0 +1,130 @@
+"""Draws: the only thing that crosses from samplers to the engine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mcvar._checks import as_finite_array, as_points
+from mcvar._typing import FloatArray, IntArray
+
+_GROUPINGS = ("strata", "replicate", "chain")
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Points at which an integrand is (or was) evaluated, and what is known about them.
+
+    Parameters
+    ----------
+    x : array_like, shape (n, d)
+        The points; ``(n,)`` is read as n points in one dimension.
+    weights : array_like, shape (n,), optional
+        Likelihood ratios target / proposal, with mean 1 unless `self_normalized`. Default 1.
+    grad_logpdf : array_like, shape (n, d), optional
+        The score ∇ log π(x) of the target at the points.
+    strata, replicate, chain : array_like of int, shape (n,), optional
+        Labels: the stratum of each draw, the independent randomisation it belongs to, or the
+        Markov chain it came from (rows of a chain in the order of time). At most one of them.
+    self_normalized : bool
+        Whether the weights are known only up to a constant, so that means are ratios
+        Σwy/Σw.
+    zero_mean : array_like, shape (n, k), optional
+        Values at the draws of functions whose expectation under the sampling law is known to be
+        zero, used as further controls (Owen & Zhou 2000).
+
+    Raises
+    ------
+    ValueError
+        Shapes that disagree, NaN or infinite entries, negative weights, more than one label, or
+        weights of mean far from 1 that do not say `self_normalized`.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> draws = mcvar.Draws([[0.1], [0.4], [0.9]])
+    >>> draws.n, draws.ndim
+    (3, 1)
+    """
+
+    x: FloatArray
+    weights: FloatArray | None = None
+    grad_logpdf: FloatArray | None = None
+    strata: IntArray | None = None
+    replicate: IntArray | None = None
+    chain: IntArray | None = None
+    self_normalized: bool = False
+    zero_mean: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        x = as_points("x", self.x)
+        object.__setattr__(self, "x", x)
+        for name in ("weights", "grad_logpdf", "zero_mean"):
+            self._normalise(name, as_finite_array)
+        for name in _GROUPINGS:
+            self._normalise(name, _as_labels)
+        given = [name for name in _GROUPINGS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of strata, replicate and chain, got {' and '.join(given)}.")
+        if self.grad_logpdf is not None and self.grad_logpdf.shape != x.shape:
+            raise ValueError(
+                f"grad_logpdf has shape {self.grad_logpdf.shape}; expected that of x, {x.shape}."
+            )
+        if self.weights is not None:
+            _check_weights(self.weights, len(x), self.self_normalized)
+
+    def _normalise(self, name: str, convert: Any) -> None:
+        values = getattr(self, name)
+        if values is None:
+            return
+        array = convert(name, values)
+        if len(array) != len(self.x):
+            raise ValueError(f"{name} has {len(array)} rows; expected one per draw, {len(self.x)}.")
+        object.__setattr__(self, name, array)
+
+    @classmethod
+    def unchecked(cls, **fields: Any) -> "Draws":
+        """Build draws that a sampler made itself, without paying for the checks of user input."""
+        draws = object.__new__(cls)
+        for name, field in cls.__dataclass_fields__.items():
+            object.__setattr__(draws, name, fields.get(name, field.default))
+        return draws
+
+    @property
+    def n(self) -> int:
+        """Number of draws."""
+        return len(self.x)
+
+    @property
+    def ndim(self) -> int:
+        """Dimension d of a point."""
+        return int(self.x.shape[1])
+
+
+def _as_labels(name: str, values: Any) -> IntArray:
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be whole-number labels of shape (n,), "
+            f"got dtype {array.dtype} and shape {array.shape}."
+        )
+    return np.asarray(array, dtype=np.int64)
+
+
+def _check_weights(weights: FloatArray, n: int, self_normalized: bool) -> None:
+    if weights.shape != (n,):
+        raise ValueError(f"weights must have shape ({n},), got {weights.shape}.")
+    if (weights < 0).any():
+        worst = int(weights.argmin())
+        raise ValueError(f"weights must not be negative, got {weights[worst]} at index {worst}.")
+    mean = weights.mean()
+    if mean == 0:
+        raise ValueError("all weights are zero; no draw carries information on the target.")
+    if not self_normalized and n > 1:
+        error = weights.std(ddof=1) / np.sqrt(n)
+        # Five standard errors plus rounding: honest likelihood ratios do not get there by chance.
+        if abs(mean - 1) > 5 * error + 1e-6:
+            raise ValueError(
+                f"weights have mean {mean:.6g} (standard error {error:.2g}); likelihood ratios "
+                "have mean 1. If they are known only up to a constant, say self_normalized=True."
+            )

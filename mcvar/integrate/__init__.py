@@ -1,0 +1,5 @@
+"""The engine behind `mcvar.estimate`."""
+
+from mcvar.integrate.estimate import estimate
+
+__all__ = ["estimate"]

@@ -1,0 +1,89 @@
+"""From moments per fold or replicate to a value with an error bar.
+
+This is where a control variate acts. Features have expectation zero, so for any coefficients
+β that do not depend on a fold's own draws, the mean of (values − features β) over that fold is
+unbiased. Cross-fitting takes β for each fold from all the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.moments import Moments, total
+
+_MOST_FOLDS = 16  # fits per estimate; replicates beyond it share them
+
+
+@dataclass(frozen=True)
+class Combined:
+    """Means, their covariance (its diagonal unless asked for) and degrees of freedom."""
+
+    mean: FloatArray
+    covariance: FloatArray
+    df: float
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of each mean, shape (p,)."""
+        return self.covariance if self.covariance.ndim == 1 else np.diagonal(self.covariance)
+
+
+def independent(folds: list[Moments], ridge: float = 0.0) -> Combined:
+    """Combine folds of independent draws.
+
+    With one fold the coefficients come from the draws themselves, and the degrees of freedom
+    pay for them as in ordinary regression; with more they are cross-fitted.
+    """
+    n = sum(fold.n for fold in folds)
+    mean = np.zeros_like(folds[0].value_mean)
+    squares = np.zeros_like(folds[0].values)
+    for fold, beta in zip(folds, coefficients(folds, ridge), strict=True):
+        fold_mean, fold_squares = fold.residual(beta)
+        mean += fold.n / n * fold_mean
+        squares += fold_squares
+    fitted = folds[0].k if len(folds) == 1 else 0
+    # Each fold was centred at its own mean, which takes one degree of freedom a fold.
+    return Combined(
+        mean, squares / max(n - len(folds) - fitted, 1) / n, max(n - 1 - fitted, 1)
+    )
+
+
+def replicates(
+    parts: list[Moments], ridge: float = 0.0, *, folds: int = _MOST_FOLDS, covariance: bool = False
+) -> Combined:
+    """Combine independent randomisations: the error bar is the spread of their means."""
+    k_folds = min(folds, len(parts), _MOST_FOLDS)
+    beta = coefficients([total(parts[i::k_folds]) for i in range(k_folds)], ridge)
+    means = np.stack([part.residual(beta[i % k_folds])[0] for i, part in enumerate(parts)])
+    centred = means - means.mean(axis=0)
+    scale = 1 / (len(parts) * (len(parts) - 1))
+    spread = centred.T @ centred if covariance else np.einsum("ij,ij->j", centred, centred)
+    return Combined(means.mean(axis=0), spread * scale, len(parts) - 1)
+
+
+def ratio(combined: Combined) -> tuple[Combined, Combined]:
+    """Split means of (w f, w) into the self-normalised estimate and the mean weight.
+
+    The variance is that of the linearisation w(f − θ)/E w (Owen 2013, eq. 9.8).
+    """
+    numerator, denominator = combined.mean[:-1], combined.mean[-1]
+    value = numerator / denominator
+    gradient = np.concatenate(
+        [np.eye(len(value)), -value[:, np.newaxis]], axis=1
+    ) / denominator
+    covariance = gradient @ combined.covariance @ gradient.T
+    weight = Combined(combined.mean[-1:], combined.covariance[-1:, -1], combined.df)
+    return Combined(value, covariance, combined.df), weight
+
+
+def coefficients(folds: list[Moments], ridge: float) -> list[FloatArray]:
+    """Coefficients for each fold from the other folds; from itself where it is the only one."""
+    if folds[0].k == 0:
+        return [np.zeros((0, folds[0].m))] * len(folds)
+    if len(folds) == 1:
+        return [folds[0].coefficients(ridge)]
+    return [
+        total([other for j, other in enumerate(folds) if j != i]).coefficients(ridge)
+        for i in range(len(folds))
+    ]

@@ -1,0 +1,138 @@
+"""Signs that an error bar cannot be trusted, each said in a sentence."""
+
+
+import numpy as np
+from scipy import special
+
+from mcvar._typing import FloatArray
+from mcvar.exceptions import ControlMeanError
+from mcvar.integrate.tally import MomentTally, Tally
+
+_DOMINANT = 0.5  # share of Σ(wf)² in one draw at which the variance rests on that draw
+_HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3)
+_ENOUGH = 100  # draws below which shares say nothing
+_CHANCE = 1e-7  # false-alarm probability of the test of a control's mean
+
+
+def reasons_to_suspect(tally: Tally) -> list[str]:
+    """Return the reasons, in prose; none means none was seen."""
+    reasons = []
+    # Rounding leaves a constant function a spread of some units in the last place.
+    spread = tally.plain_variance() * tally.n
+    constant = spread <= (1e-14 * tally.largest * abs(tally.target.mass)) ** 2
+    zero = tally.largest == 0
+    if zero.any():
+        reasons.append(
+            f"the integrand was zero at all {tally.n} points{_where(zero)}: either it is zero, or "
+            "its support was missed; restrict the target to where it is not zero."
+        )
+    elif constant.any():
+        reasons.append(
+            f"the integrand took one value at all {tally.n} points{_where(constant)}: either it is "
+            "constant, or what varies was missed."
+        )
+    if tally.n >= _ENOUGH:
+        share = np.divide(tally.largest**2, tally.squares, where=tally.squares > 0,
+                          out=np.zeros_like(tally.squares))
+        dominated = share > _DOMINANT
+        if dominated.any():
+            reasons.append(
+                f"one draw of {tally.n} makes up {share.max():.0%} of the sum of squares"
+                f"{_where(dominated)}: the error bar rests on that draw."
+            )
+    if len(tally.top_weights) >= _ENOUGH // 4 and tally.n >= _ENOUGH:
+        reasons += _suspect_weights(tally)
+    return reasons
+
+
+def _suspect_weights(tally: Tally) -> list[str]:
+    if not (tally.target.self_normalized or tally.target.weights_average_one):
+        return []
+    share = float(tally.top_weights.max()) / tally.weight_sum
+    if share > 0.1:
+        return [
+            f"one weight holds {share:.0%} of the total over {tally.n} draws: the proposal hardly "
+            "covers the target; widen it."
+        ]
+    shape = pareto_tail_index(tally.top_weights, tally.n)
+    if shape > _HEAVY_TAIL:
+        return [
+            f"the weights have a Pareto tail index of {shape:.2f} (> {_HEAVY_TAIL}): their "
+            "variance may be infinite; use a proposal with heavier tails."
+        ]
+    return []
+
+
+def pareto_tail_index(weights: FloatArray, n: int) -> float:
+    """Tail index k of a generalised Pareto law fitted to the largest of n weights.
+
+    Moments of order 1/k and beyond are infinite.
+
+    References
+    ----------
+    Zhang & Stephens, "A new and efficient estimation method for the generalized Pareto
+    distribution", Technometrics 51 (2009), eqs. 7-9, on the min(n/5, 3√n) largest weights, with
+    the weak prior k ~ 1/2 of Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance
+    sampling", JMLR 25 (2024), appendix C.
+    """
+    m = min(len(weights) - 1, n // 5, int(3 * np.sqrt(n)))
+    if m < 10:
+        return 0.0
+    ordered = np.sort(weights)[-m - 1 :]
+    excess = ordered[1:] - ordered[0]
+    if excess[-1] <= 1e-12 * ordered[-1]:
+        return -np.inf
+    excess = np.maximum(excess, np.finfo(float).tiny)
+    grid = 30 + int(np.sqrt(m))
+    quartile = excess[int(m / 4 + 0.5) - 1]
+    steps = np.arange(1, grid + 1) - 0.5
+    theta = 1 / excess[-1] + (1 - np.sqrt(grid / steps)) / (3 * max(quartile, 1e-300))
+    shape = np.log1p(-theta[:, np.newaxis] * excess).mean(axis=1)
+    log_likelihood = m * (np.log(-theta / shape) - shape - 1)
+    weight = special.softmax(log_likelihood)
+    fitted = float(np.log1p(-(theta @ weight) * excess).mean())
+    return (m * fitted + 10 * 0.5) / (m + 10)
+
+
+def check_control_means(tally: Tally) -> None:
+    """Raise ControlMeanError where a feature's sample mean contradicts its stated one."""
+    if isinstance(tally, MomentTally) and tally.parts()[0].k:
+        check_feature_means(*tally.feature_discrepancy(), tally.n)
+
+
+def check_feature_means(
+    mean: FloatArray, error: FloatArray, scale: FloatArray, df: float, n: int
+) -> None:
+    """Test features of expectation zero: means, their errors, and standard deviations."""
+    threshold = special.stdtrit(df, 1 - _CHANCE / (2 * len(mean)))
+    # Nets can integrate a feature to rounding: differences that small are not evidence.
+    wrong = np.abs(mean) > np.maximum(threshold * error, 1e-9 * scale)
+    if wrong.any():
+        j = int(wrong.argmax())
+        raise ControlMeanError(
+            f"feature {j} of the control has a sample mean {mean[j]:+.6g} away from its stated "
+            f"mean, {abs(mean[j]) / max(error[j], 1e-300):.3g} standard errors over {n} draws. "
+            "Either the stated mean is wrong or the draws miss where it is large."
+        )
+
+
+def disagreement(
+    name: str, first: tuple[FloatArray, FloatArray], second: tuple[FloatArray, FloatArray]
+) -> list[str]:
+    """Compare (value, standard error) of a pilot with those of the estimate."""
+    gap = np.abs(first[0] - second[0])
+    error = np.hypot(first[1], second[1])
+    far = gap > 5 * error
+    if not far.any():
+        return []
+    worst = float(np.max(gap[far] / error[far]))
+    return [f"{name} and the estimate differ by {worst:.1f} standard errors{_where(far)}."]
+
+
+def _where(flags: FloatArray) -> str:
+    if len(flags) == 1:
+        return ""
+    named = ", ".join(str(int(j)) for j in np.flatnonzero(flags)[:5])
+    return f" in component {named}{', ...' if flags.sum() > 5 else ''}"
+
+

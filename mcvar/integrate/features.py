@@ -1,0 +1,44 @@
+"""Features of expectation zero under the law that draws are made from."""
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.control import LinearControl
+from mcvar.draws import Draws
+from mcvar.targets import Target
+
+
+class ZeroMeanFeatures:
+    """Turns a linear control and a sampler's own known-mean functions into regression features.
+
+    With likelihood-ratio weights w the feature is w h(x) − E h, which has expectation zero under
+    the law of the draws; with weights known only up to a constant, w (h(x) − E h). `own` says
+    whether to use the functions of known mean that the draws bring along.
+    """
+
+    def __init__(self, control: LinearControl | None, target: Target, *, own: bool = True) -> None:
+        self.control = control
+        self._own = own
+        self._mass = target.mass
+        self._self_normalized = target.self_normalized
+
+    def __call__(self, draws: Draws) -> FloatArray | None:
+        """Return features (n, k), or None where there are none."""
+        own = draws.zero_mean if self._own else None
+        if self.control is None:
+            return own
+        known = self._known(self.control, draws)
+        return known if own is None else np.concatenate([known, own], axis=1)
+
+    def _known(self, control: LinearControl, draws: Draws) -> FloatArray:
+        features, mean = control.features(draws.x), control.feature_mean()
+        weights = draws.weights
+        if weights is None or control.law == "draws":
+            return _shifted(features, np.asarray(mean) / self._mass)
+        if self._self_normalized:
+            return weights[:, np.newaxis] * _shifted(features, mean)
+        return _shifted(weights[:, np.newaxis] * features, np.asarray(mean) / self._mass)
+
+
+def _shifted(features: FloatArray, mean: FloatArray | float) -> FloatArray:
+    return features - mean if np.any(mean) else features

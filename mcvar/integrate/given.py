@@ -1,0 +1,255 @@
+"""Estimates from draws that already exist: data, MCMC output, simulator logs."""
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from mcvar._checks import as_finite_array
+from mcvar._typing import FloatArray, IntArray
+from mcvar.control import LinearControl
+from mcvar.draws import Draws
+from mcvar.integrate import combine
+from mcvar.integrate.combine import Combined
+from mcvar.integrate.crossfit import check_regressor, cross_fitted_residuals
+from mcvar.integrate.diagnose import check_feature_means, reasons_to_suspect
+from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.tally import MomentTally
+from mcvar.moments import Moments
+from mcvar.result import Estimate, Look
+from mcvar.targets import Target
+
+_MIXING_CHANCE = 1e-4  # false-alarm probability of the test that chains agree
+
+
+class _LawOfDraws(Target):
+    """Stands for the law that given draws came from: known by its draws alone."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.ndim = draws.ndim
+        self.self_normalized = draws.self_normalized
+
+    def from_uniform(self, u: FloatArray) -> FloatArray:
+        raise TypeError("draws that exist cannot be drawn again.")
+
+
+def estimate_given(
+    integrand: Any,
+    draws: Draws,
+    control: Any,
+    folds: int,
+    *,
+    covariance: bool,
+    vectorized: bool | None,
+) -> Estimate:
+    """Estimate an expectation from `draws`: see `estimate`.
+
+    Error bars follow the labels of the draws: spread over independent draws, within strata,
+    over replicates, or over batch means per chain.
+    """
+    values, returns_scalar = _values(integrand, draws, vectorized)
+    law = _LawOfDraws(draws)
+    labels = fold_labels(draws, folds)
+    is_linear = isinstance(control, LinearControl) and not control.needs_training
+    if control is None or isinstance(control, str) or is_linear:
+        linear = control if isinstance(control, LinearControl) else None
+        if isinstance(control, str) and control != "auto":
+            raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
+        features = ZeroMeanFeatures(linear, law, own=control is not None)
+        response = _linear_residuals(features, draws, values, labels)
+    else:
+        check_regressor(control)
+        residual, mean = cross_fitted_residuals(control, draws.x, values, labels)
+        response = residual + mean if draws.weights is None else _weigh(draws, residual, mean)
+    combined, weight = _by_design(response, draws, covariance)
+    tally = MomentTally(
+        ZeroMeanFeatures(None, law, own=False),
+        law,
+        replicated=False,
+        unit=1,
+        folds=1,
+        covariance=False,
+    )
+    tally.add(0, draws, values)
+    reasons = reasons_to_suspect(tally)
+    if draws.chain is not None:
+        reasons += _chains_disagree(response, draws.chain)
+    plain = tally.plain_variance()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = plain / combined.variance
+        ess = tally.ess
+        if draws.chain is not None:
+            raw = _by_design(_weighted(values, draws), draws, False)[0]
+            ess = float(np.nanmin(plain * draws.n / raw.variance))
+    gain = np.where(np.isnan(gain), 1.0, gain)
+    error = np.sqrt(combined.variance)
+
+    def shaped(array: FloatArray) -> Any:
+        return float(array[0]) if returns_scalar else array
+
+    return Estimate(
+        value=shaped(combined.mean),
+        standard_error=shaped(error),
+        n=draws.n,
+        df=combined.df,
+        ess=ess,
+        variance_reduction=shaped(gain),
+        status="suspect" if reasons else "converged",
+        reasons=tuple(reasons),
+        control=describe(None if isinstance(control, str) else control, folds),
+        covariance=combined.covariance if covariance else None,
+        history=(Look(draws.n, combined.mean, error, combined.df),),
+    )
+
+
+def describe(control: Any, folds: int) -> str:
+    """Say in a few words which control was used, and how it was fitted."""
+    if control is None:
+        return "none"
+    text = control.describe() if isinstance(control, LinearControl) else repr(control)
+    return f"{text}, fitted on the draws it corrects (folds=1)" if folds == 1 else text
+
+
+def fold_labels(draws: Draws, folds: int) -> IntArray:
+    """Assign draws to folds: replicates whole, chains in contiguous blocks, others in turn."""
+    if folds == 1:
+        return np.zeros(draws.n, dtype=np.int64)
+    if draws.n < 2 * folds:
+        raise ValueError(f"{draws.n} draws are too few for {folds} folds; expected {2 * folds}.")
+    if draws.replicate is not None:
+        return draws.replicate
+    if draws.chain is None:
+        # In turn rather than in blocks: draws that were sorted stay comparable across folds.
+        return np.arange(draws.n) % folds
+    labels = np.empty(draws.n, dtype=np.int64)
+    for chain in np.unique(draws.chain):
+        rows = np.flatnonzero(draws.chain == chain)
+        labels[rows] = np.arange(len(rows)) * folds // len(rows)
+    return labels
+
+
+def _values(
+    integrand: Any, draws: Draws, vectorized: bool | None
+) -> tuple[FloatArray, bool]:
+    if callable(integrand):
+        function = Integrand(integrand, vectorized, 0)
+        return function(draws, "the given draws"), function.returns_scalar
+    values = as_finite_array("values", integrand)
+    if values.ndim not in (1, 2) or len(values) != draws.n or 0 in values.shape:
+        raise ValueError(
+            f"values have shape {values.shape} for {draws.n} draws; "
+            f"expected ({draws.n},) or ({draws.n}, m)."
+        )
+    return values.reshape(draws.n, -1), values.ndim == 1
+
+
+def _weighted(values: FloatArray, draws: Draws) -> FloatArray:
+    """Return w f, and w as a last column where means are ratios."""
+    if draws.weights is None:
+        return values
+    weighted = draws.weights[:, np.newaxis] * values
+    return np.column_stack([weighted, draws.weights]) if draws.self_normalized else weighted
+
+
+def _weigh(draws: Draws, residual: FloatArray, mean: FloatArray) -> FloatArray:
+    if draws.self_normalized:
+        return _weighted(residual + mean, draws)
+    return _weighted(residual, draws) + mean
+
+
+def _linear_residuals(
+    features: ZeroMeanFeatures, draws: Draws, values: FloatArray, labels: IntArray
+) -> FloatArray:
+    response = _weighted(values, draws)
+    z = features(draws)
+    if z is None:
+        return response
+    by_design = _by_design_variance(z, draws, False)
+    check_feature_means(
+        by_design.mean, np.sqrt(by_design.variance), z.std(axis=0), by_design.df, draws.n
+    )
+    parts = [Moments.of(response[labels == g], z[labels == g]) for g in np.unique(labels)]
+    ridge = 0.0 if features.control is None else features.control.ridge
+    residual = np.empty_like(response)
+    for g, beta in zip(np.unique(labels), combine.coefficients(parts, ridge), strict=True):
+        rows = labels == g
+        residual[rows] = response[rows] - z[rows] @ beta
+    return residual
+
+
+def _by_design(
+    response: FloatArray, draws: Draws, covariance: bool
+) -> tuple[Combined, Combined | None]:
+    combined = _by_design_variance(response, draws, covariance or draws.self_normalized)
+    return combine.ratio(combined) if draws.self_normalized else (combined, None)
+
+
+def _by_design_variance(response: FloatArray, draws: Draws, covariance: bool) -> Combined:
+    """Mean of the rows and its covariance, by how the draws were made."""
+    if draws.strata is not None:
+        return _stratified(response, draws.strata, covariance)
+    if draws.replicate is not None:
+        groups = [response[draws.replicate == r] for r in np.unique(draws.replicate)]
+        return _batch_means(groups, covariance, "replicates")
+    if draws.chain is not None:
+        batches: list[FloatArray] = []
+        for chain in np.unique(draws.chain):
+            rows = response[draws.chain == chain]
+            # Batches of about √n draws: long against the autocorrelation, yet many.
+            batches += np.array_split(rows, max(int(np.sqrt(len(rows))), 1))
+        return _batch_means(batches, covariance, "batches")
+    return combine.independent([Moments.of(response, covariance=covariance)])
+
+
+def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combined:
+    """Spread of group means about the overall mean; groups may differ in size."""
+    if len(groups) < 2:
+        raise ValueError(f"one of the {kind} is not enough for an error bar; expected at least 2.")
+    sizes = np.array([len(group) for group in groups], dtype=float)
+    means = np.stack([group.mean(axis=0) for group in groups])
+    share = sizes / sizes.sum()
+    mean = share @ means
+    deviation = share[:, np.newaxis] * (means - mean) * np.sqrt(len(groups) / (len(groups) - 1))
+    spread = (
+        deviation.T @ deviation if covariance else np.einsum("ij,ij->j", deviation, deviation)
+    )
+    return Combined(mean, spread, len(groups) - 1)
+
+
+def _stratified(response: FloatArray, strata: IntArray, covariance: bool) -> Combined:
+    n = len(response)
+    labels = np.unique(strata)
+    parts = [Moments.of(response[strata == h], covariance=covariance) for h in labels]
+    lonely = [int(h) for h, part in zip(labels, parts, strict=True) if part.n < 2]
+    if lonely:
+        raise ValueError(
+            f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
+        )
+    squares = np.sum([part.values * part.n / (part.n - 1) for part in parts], axis=0)
+    return Combined(response.mean(axis=0), squares / n**2, n - len(parts))
+
+
+def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
+    """Test whether chain means agree with the batch means inside each chain."""
+    within, means = [], []
+    for label in np.unique(chain):
+        rows = response[chain == label]
+        batches = np.array_split(rows, max(int(np.sqrt(len(rows))), 2))
+        batch_means = np.stack([batch.mean(axis=0) for batch in batches])
+        within.append(batch_means.var(axis=0, ddof=1) / len(batches))
+        means.append(rows.mean(axis=0))
+    if len(means) < 2:
+        return []
+    between = np.var(means, axis=0, ddof=1)
+    expected = np.mean(within, axis=0)
+    # An F statistic with many denominator degrees of freedom is close to a chi-square.
+    k = len(means) - 1
+    far = between * k > expected * special.chdtri(k, _MIXING_CHANCE)
+    if not far.any():
+        return []
+    ratio = float(np.sqrt(np.max(between[far] / np.maximum(expected[far], 1e-300))))
+    return [
+        f"chain means differ {ratio:.1f} times more than their error bars allow: "
+        "the chains have not mixed."
+    ]

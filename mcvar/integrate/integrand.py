@@ -1,0 +1,131 @@
+"""The integrand: one calling convention for the forms that users write."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mcvar._checks import as_real_array
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.exceptions import NonFiniteError
+
+
+class Integrand:
+    """Evaluates a user's function at draws and checks what comes back.
+
+    Parameters
+    ----------
+    function : callable
+        ``f(x: (n, d)) -> (n,)`` or ``(n, m)``; a Numba-jitted ``f(x: (d,)) -> float``; or, with
+        ``vectorized=False``, a Python function of one point.
+    vectorized : bool or None
+        None: jitted functions take one point, others take all.
+    seed : int
+        Named in error messages, so that a failing point can be found again.
+
+    Attributes
+    ----------
+    n_evaluations : int
+        Points at which the function was called so far.
+    returns_scalar : bool
+        Whether it returns one value a point rather than a row of m.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], vectorized: bool | None, seed: int) -> None:
+        if not callable(function):
+            raise TypeError(
+                f"the integrand must be a function, got {type(function).__name__}; "
+                "values that already exist go with mcvar.Draws as the target."
+            )
+        self.function = function
+        self.is_compiled = vectorized is not True and is_jitted(function)
+        self.is_vectorized = vectorized is not False and not self.is_compiled
+        self.n_evaluations = 0
+        self.returns_scalar = True
+        self._seed = seed
+        self._m: int | None = None
+
+    @property
+    def m(self) -> int:
+        """Number of components; known after the first evaluation."""
+        return 1 if self._m is None else self._m
+
+    def __call__(self, draws: Draws, block: str) -> FloatArray:
+        """Return finite values, shape (n, m), unweighted; zero where the weight is zero.
+
+        Points of weight zero lie outside the target: the function is not called there.
+        """
+        x = draws.x
+        if draws.weights is None or (draws.weights > 0).all():
+            return self._checked(x, self._evaluate(x), block)
+        inside = draws.weights > 0
+        if not inside.any():
+            if self._m is None:
+                raise ValueError(
+                    f"none of the first {len(x)} points ({block}, seed {self._seed}) lies in the "
+                    "support of the target; the proposal does not reach it."
+                )
+            return np.zeros((len(x), self.m))
+        values = self._checked(x[inside], self._evaluate(x[inside]), block)
+        out = np.zeros((len(x), values.shape[1]))
+        out[inside] = values
+        return out
+
+    def _evaluate(self, x: FloatArray) -> Any:
+        self.n_evaluations += len(x)
+        if self.is_compiled:
+            from mcvar._jit.rows import evaluate_rows
+
+            out = np.empty(len(x))
+            evaluate_rows(self.function, x, out)
+            return out
+        if self.is_vectorized:
+            return self.function(x)
+        return [self.function(np.ascontiguousarray(point)) for point in x]
+
+    def _checked(self, x: FloatArray, returned: Any, block: str) -> FloatArray:
+        values = as_real_array("the integrand's output", returned)
+        if values.ndim not in (1, 2) or len(values) != len(x) or 0 in values.shape:
+            raise ValueError(self._shape_message(x, values))
+        scalar = values.ndim == 1
+        columns = values[:, np.newaxis] if scalar else values
+        if self._m is None:
+            self._m, self.returns_scalar = columns.shape[1], scalar
+        elif (self._m, self.returns_scalar) != (columns.shape[1], scalar):
+            raise ValueError(
+                f"the integrand returned shape {values.shape}, after "
+                f"{'(n,)' if self.returns_scalar else f'(n, {self._m})'} on earlier points."
+            )
+        # One pass over the sum finds trouble; only then is it worth locating.
+        if not np.isfinite(columns.sum()):
+            self.locate_non_finite(x, columns, block)
+        return columns
+
+    def locate_non_finite(self, x: FloatArray, values: FloatArray, block: str) -> None:
+        """Raise NonFiniteError at the first NaN or infinity of `values`, if there is one."""
+        bad = ~np.isfinite(values)
+        if bad.any():
+            i, component = (int(index) for index in np.argwhere(bad)[0])
+            which = "" if self.returns_scalar else f" in component {component}"
+            raise NonFiniteError(
+                f"the integrand returned {values[i, component]}{which} at x = "
+                f"{np.array2string(x[i], precision=17, threshold=20)} "
+                f"(point {i} of {block}, seed {self._seed}); expected finite numbers."
+            )
+
+    def _shape_message(self, x: FloatArray, values: FloatArray) -> str:
+        message = (
+            f"the integrand returned shape {values.shape} for x of shape {x.shape}; "
+            f"expected ({len(x)},) or ({len(x)}, m)."
+        )
+        if self.is_vectorized and values.shape in {(), (1,), x.shape[1:]}:
+            message += " If it takes one point at a time, pass vectorized=False."
+        return message
+
+
+def is_jitted(function: Any) -> bool:
+    """Whether `function` is compiled by Numba; never imports Numba to find out."""
+    numba = sys.modules.get("numba")
+    return numba is not None and bool(numba.extending.is_jitted(function))

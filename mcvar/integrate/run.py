@@ -1,0 +1,140 @@
+"""Drawing, evaluating and tallying, chunk by chunk."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mcvar._checks import import_extra
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.tally import MomentTally, Tally
+from mcvar.moments import Moments
+from mcvar.samplers import BLOCK, CHUNK, BlockedStream, Plan, Sampler, Stream, stream_seed
+from mcvar.targets import Product, Target
+
+MAIN = 0  # place of the estimate's own draws among a run's streams; training uses 1, 2, ...
+
+
+class Run:
+    """The estimate's own draws, made in a fixed order and added to a tally.
+
+    Every replicate is one stream with its own seed, read in chunks; memory does not depend on
+    the number of draws.
+    """
+
+    def __init__(
+        self,
+        integrand: Integrand,
+        sampler: Sampler,
+        target: Target,
+        tally: Tally,
+        seed: int,
+        *,
+        on_progress: Callable[[int], Any],
+    ) -> None:
+        self._integrand = integrand
+        self._sampler = sampler
+        self._target = target
+        self._tally = tally
+        self._seed = seed
+        self._on_progress = on_progress
+        self._streams: list[Stream] = []
+        self._done: list[int] = []
+
+    def advance(self, plan: Plan) -> None:
+        """Draw whatever `plan` asks for beyond what is there."""
+        for replicate in range(plan.replicates):
+            if replicate == len(self._streams):
+                seed = stream_seed(self._seed, MAIN, replicate)
+                self._streams.append(self._sampler.open(self._target, plan.size, seed))
+                self._done.append(0)
+            self._extend(replicate, plan.size)
+            if not self._sampler.extensible:
+                self._streams[replicate] = _finished
+        return
+
+    def _extend(self, replicate: int, size: int) -> None:
+        stream = self._streams[replicate]
+        fused = self._is_fused(stream)
+        step = BLOCK if fused else CHUNK
+        while (start := self._done[replicate]) < size:
+            # Chunks end at multiples of `step`, so that no chunk straddles two seeds.
+            count = min(size, (start // step + 1) * step) - start
+            if fused:
+                self._fused_chunk(stream, start, count)
+            else:
+                draws = stream(start, count)
+                where = f"draws {start}-{start + count - 1} of replicate {replicate}"
+                self._tally.add(replicate, draws, self._integrand(draws, where))
+            self._done[replicate] += count
+            self._on_progress(count)
+
+    def _is_fused(self, stream: Stream) -> bool:
+        """Whether sampling, integrand and sums can run in one compiled loop."""
+        return (
+            self._integrand.is_compiled
+            and isinstance(stream, BlockedStream)
+            and isinstance(self._target, Product)
+            and self._target.is_box
+            and isinstance(self._tally, MomentTally)
+            and self._tally.features.control is None
+            and not self._tally.covariance
+        )
+
+    def _fused_chunk(self, stream: Stream, start: int, count: int) -> None:
+        from mcvar._jit.montecarlo import fused_block
+
+        assert isinstance(stream, BlockedStream)
+        assert isinstance(self._target, Product)
+        assert isinstance(self._tally, MomentTally)
+        generator = stream.generator(start)
+        # SFC64's state is four words; the kernel continues the very stream NumPy would.
+        state = generator.bit_generator.state
+        words = state["state"]["state"]
+        tile = np.empty((self._target.ndim, CHUNK))
+        offset = start % CHUNK
+        mean, squares, largest, bad = fused_block(
+            self._integrand.function,
+            words,
+            self._target.low,
+            self._target.side,
+            tile,
+            offset,
+            count,
+        )
+        self._integrand.n_evaluations += count
+        if bad >= 0:
+            self._locate(tile, start, count, bad)
+        generator.bit_generator.state = state
+        moments = Moments(
+            count, np.array([mean]), np.array([squares]), np.empty((0, 1)), np.empty((0, 0))
+        )
+        self._tally.note(moments, np.array([largest]))
+        self._tally.merge(0, moments)
+
+
+    def _locate(self, tile: FloatArray, start: int, count: int, bad: int) -> None:
+        """Recover the point at which the fused loop met a non-finite value, and raise."""
+        assert isinstance(self._target, Product)
+        position = (start + bad) % CHUNK
+        tile_start = max(start, start + bad - position)
+        k = min(CHUNK - tile_start % CHUNK, start + count - tile_start)
+        d = self._target.ndim
+        u = tile.ravel()[: d * k].reshape(d, k)[:, start + bad - tile_start]
+        x = self._target.low + self._target.side * u
+        value = np.array([[self._integrand.function(x)]], dtype=float)
+        self._integrand.locate_non_finite(x[np.newaxis], value, f"draw {start + bad}")
+
+
+def _finished(start: int, count: int) -> Draws:
+    raise AssertionError("a replicate that cannot grow was asked for more draws")
+
+
+def progress_bar(show: bool, total: int) -> tuple[Callable[[int], Any], Callable[[], Any]]:
+    """Return update and close functions of a tqdm bar, or of nothing."""
+    if not show:
+        return lambda count: None, lambda: None
+    bar = import_extra("tqdm", "progress").tqdm(total=total, unit="draw", unit_scale=True)
+    return bar.update, bar.close

@@ -1,0 +1,84 @@
+"""Choosing and training a control on draws that the estimate does not use."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.control import LinearControl, Polynomial
+from mcvar.draws import Draws
+from mcvar.integrate import combine
+from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.integrate.tally import MomentTally
+from mcvar.samplers import CHUNK, Sampler
+from mcvar.targets import Target
+from mcvar.targets.basis import n_total_degree
+
+_DEGREES = (1, 2, 3, 4)
+_PILOT_SHARE = 16  # auto spends one evaluation in 16 on choosing
+_LEAST_PILOT = 128
+_FOLDS = 5
+_WORTHWHILE = 0.95  # variance ratio below which a control is taken
+_DRAWS_PER_FEATURE = 20
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Draws spent on choosing, and the integrand there: x (n, d), unweighted values (n, m)."""
+
+    draws: Draws
+    values: FloatArray
+
+
+def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
+    """Evaluations to spend on choosing or training the control; 0 for none."""
+    if isinstance(control, LinearControl) and control.needs_training:
+        return min(max(n // 8, _LEAST_PILOT), CHUNK)
+    if control != "auto" or sampler.replicated or target.basis() is None:
+        return 0
+    size = min(n // _PILOT_SHARE, CHUNK)
+    size -= size % sampler.unit
+    return size if size >= _LEAST_PILOT else 0
+
+
+def choose_polynomial(pilot: Pilot, sampler: Sampler, target: Target, n: int) -> Polynomial | None:
+    """Return the polynomial control with the least out-of-fold variance, or None.
+
+    Parameters
+    ----------
+    pilot : Pilot
+        Draws made by `sampler` that the estimate will not use.
+    n : int
+        Draws that the estimate will use.
+    """
+    best, least = None, np.log(_WORTHWHILE)
+    plain = _log_variance(None, pilot, sampler, target)
+    for degree in _DEGREES:
+        k = n_total_degree(target.ndim, degree)
+        if k * _DRAWS_PER_FEATURE > n or k * 4 > pilot.draws.n // sampler.unit:
+            break
+        control = Polynomial(degree).for_target(target)
+        gain = _log_variance(control, pilot, sampler, target) - plain
+        finite = gain[np.isfinite(gain)]
+        score = float(finite.mean()) if len(finite) else 0.0
+        if score < least:
+            best, least = control, score
+    return best
+
+
+def _log_variance(
+    control: LinearControl | None, pilot: Pilot, sampler: Sampler, target: Target
+) -> FloatArray:
+    tally = MomentTally(
+        ZeroMeanFeatures(control, target),
+        target,
+        replicated=False,
+        unit=sampler.unit,
+        folds=_FOLDS,
+        covariance=False,
+    )
+    tally.add(0, pilot.draws, pilot.values)
+    combined: combine.Combined = tally.estimate()[0]
+    with np.errstate(divide="ignore"):
+        return np.log(combined.variance)

@@ -1,0 +1,252 @@
+"""What a run keeps of its draws: sums for linear controls, the draws themselves for others.
+
+Both kinds answer the same questions: the combined estimate, what plain Monte Carlo would have
+achieved, and the signs that the error bar cannot be trusted.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.integrate import combine
+from mcvar.integrate.crossfit import cross_fitted_residuals
+from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.moments import Moments, total
+from mcvar.targets import Target
+
+_TOP_WEIGHTS = 1024  # the tail index of Pareto is fitted to the largest of these
+
+
+class Tally(ABC):
+    """Accumulates values at draws, group by group.
+
+    Parameters
+    ----------
+    target : Target
+        Where the draws come from: decides whether means are ratios of weighted means.
+    replicated : bool
+        Whether groups are independent randomisations, rather than chunks of independent draws.
+    unit : int
+        Consecutive draws averaged to one independent unit.
+    folds : int
+        Groups for cross-fitting independent draws; 1 fits on all draws at once.
+    covariance : bool
+        Whether to keep covariances across components.
+    """
+
+    def __init__(
+        self, target: Target, *, replicated: bool, unit: int, folds: int, covariance: bool
+    ) -> None:
+        self.target = target
+        self.replicated = replicated
+        self.unit = unit
+        self.folds = folds
+        self.covariance = covariance or target.self_normalized
+        self.n = 0
+        self.weight_sum = 0.0
+        self.weight_squares = 0.0
+        self.top_weights = np.empty(0)
+        self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
+        self.squares: FloatArray = np.zeros(1)  # sum of (w f)²
+        self._raw: Moments | None = None
+        self._second: FloatArray = np.zeros(1)  # sum of w f²
+
+    def add(self, group: int, draws: Draws, values: FloatArray) -> None:
+        """Take in one chunk: values (n, m), unweighted, at draws of one group."""
+        weights = draws.weights
+        response = values if weights is None else weights[:, np.newaxis] * values
+        raw = Moments.of(response)
+        self.note(raw, np.abs(response).max(axis=0))
+        if weights is not None:
+            self.weight_sum += float(weights.sum())
+            self.weight_squares += float(weights @ weights)
+            self._second = self._second + (response * values).sum(axis=0)
+            self.top_weights = _largest(np.concatenate([self.top_weights, weights]))
+        self._keep(group, draws, values, response, raw)
+
+    def note(self, raw: Moments, largest: FloatArray) -> None:
+        """Take in what diagnostics need of one chunk's weighted values."""
+        self.n += raw.n
+        self._raw = raw if self._raw is None else self._raw + raw
+        self.largest = np.maximum(self.largest, largest)
+        self.squares = self.squares + raw.values + raw.n * raw.value_mean**2
+
+    @abstractmethod
+    def _keep(
+        self,
+        group: int,
+        draws: Draws,
+        values: FloatArray,
+        response: FloatArray,
+        raw: Moments,
+    ) -> None:
+        """Store what the estimate needs."""
+
+    @abstractmethod
+    def _combined(self) -> combine.Combined:
+        """Combine the weighted means; the last is that of the weights where they are ratios."""
+
+    def estimate(self) -> tuple[combine.Combined, combine.Combined | None]:
+        """Return the estimate, scaled by the target's mass, and the mean weight of a ratio."""
+        combined = self._combined()
+        if self.target.self_normalized:
+            return combine.ratio(combined)
+        mass = self.target.mass
+        if mass == 1:
+            return combined, None
+        return combine.Combined(combined.mean * mass, combined.covariance * mass**2, combined.df), None
+
+    def plain_variance(self) -> FloatArray:
+        """Variance of plain Monte Carlo with the same number of evaluations, shape (m,).
+
+        For weighted draws of a normalised target this is Var f under the target itself.
+        """
+        assert self._raw is not None
+        if self.target.self_normalized:
+            mean = self._raw.value_mean * self.n / self.weight_sum
+            return (self._second / self.weight_sum - mean**2) / self.n
+        if self.weight_sum > 0 and self.target.weights_average_one:
+            variance = self._second / self.n - self._raw.value_mean**2
+        else:
+            variance = self._raw.values / self._raw.n
+        return variance * self.target.mass**2 / self.n
+
+    @property
+    def ess(self) -> float:
+        """Kish's effective sample size (Σw)²/Σw²; n without weights."""
+        return self.n if self.weight_sum == 0 else self.weight_sum**2 / self.weight_squares
+
+
+class MomentTally(Tally):
+    """Keeps moments per fold or replicate: memory O(k²), whatever the number of draws."""
+
+    def __init__(self, features: ZeroMeanFeatures, target: Target, **layout: Any) -> None:
+        super().__init__(target, **layout)
+        self.features = features
+        self.groups: list[Moments | None] = []
+
+    @property
+    def ridge(self) -> float:
+        """Penalty of the control."""
+        return 0.0 if self.features.control is None else self.features.control.ridge
+
+    def _keep(
+        self,
+        group: int,
+        draws: Draws,
+        values: FloatArray,
+        response: FloatArray,
+        raw: Moments,
+    ) -> None:
+        features = self.features(draws)
+        if self.target.self_normalized:
+            assert draws.weights is not None
+            response = np.column_stack([response, draws.weights])
+        if features is None and self.unit == 1 and not self.covariance:
+            self.merge(group, raw)
+            return
+        if self.unit > 1:
+            response = _unit_means(response, self.unit)
+            features = None if features is None else _unit_means(features, self.unit)
+        if self.replicated or features is None:
+            self.merge(group, Moments.of(response, features, covariance=self.covariance))
+            return
+        # Independent draws go to folds in contiguous parts of every chunk.
+        ends = np.linspace(0, len(response), self.folds + 1).astype(int)
+        for fold, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+            if stop > start:
+                part = slice(start, stop)
+                self.merge(
+                    fold, Moments.of(response[part], features[part], covariance=self.covariance)
+                )
+
+    def merge(self, group: int, moments: Moments) -> None:
+        """Add a chunk's moments to its group."""
+        self.groups += [None] * (group + 1 - len(self.groups))
+        present = self.groups[group]
+        self.groups[group] = moments if present is None else present + moments
+
+    def parts(self) -> list[Moments]:
+        """Moments of every group."""
+        return [part for part in self.groups if part is not None]
+
+    def _combined(self) -> combine.Combined:
+        if self.replicated:
+            return combine.replicates(
+                self.parts(), self.ridge, folds=self._replicate_folds, covariance=self.covariance
+            )
+        return combine.independent(self.parts(), self.ridge)
+
+    @property
+    def _replicate_folds(self) -> int:
+        return 1 if self.folds == 1 else len(self.groups)
+
+    def feature_discrepancy(self) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+        """Means of the features, their standard errors, their scales, and degrees of freedom."""
+        parts = self.parts()
+        pooled = total(parts)
+        scale = np.sqrt(np.diagonal(pooled.features) / pooled.n)
+        if not self.replicated:
+            return pooled.feature_mean, scale / np.sqrt(pooled.n), scale, pooled.n - 1
+        means = np.stack([part.feature_mean for part in parts])
+        error = means.std(axis=0, ddof=1) / np.sqrt(len(parts))
+        return means.mean(axis=0), error, scale, len(parts) - 1
+
+
+class StoredTally(Tally):
+    """Keeps the draws, for controls that are not linear in fixed features."""
+
+    def __init__(self, control: Any, target: Target, **layout: Any) -> None:
+        super().__init__(target, **layout)
+        self.control = control
+        self._chunks: list[tuple[int, FloatArray, FloatArray, FloatArray | None]] = []
+
+    def _keep(
+        self,
+        group: int,
+        draws: Draws,
+        values: FloatArray,
+        response: FloatArray,
+        raw: Moments,
+    ) -> None:
+        self._chunks.append((group, draws.x.copy(), values, draws.weights))
+
+    def _combined(self) -> combine.Combined:
+        x = np.concatenate([x for _, x, _, _ in self._chunks])
+        values = np.concatenate([v for _, _, v, _ in self._chunks])
+        weights = (
+            np.ones(len(x))
+            if self.weight_sum == 0
+            else np.concatenate([w for _, _, _, w in self._chunks if w is not None])
+        )
+        if self.replicated:
+            groups = np.concatenate([np.full(len(x), g) for g, x, _, _ in self._chunks])
+        else:
+            units = len(x) // self.unit
+            groups = np.repeat(np.arange(units) * self.folds // units, self.unit)
+        residual, mean = cross_fitted_residuals(self.control, x, values, groups)
+        if self.target.self_normalized:
+            response = np.column_stack([weights[:, np.newaxis] * (residual + mean), weights])
+        else:
+            response = weights[:, np.newaxis] * residual + mean
+        response, groups = _unit_means(response, self.unit), groups[:: self.unit]
+        parts = [
+            Moments.of(response[groups == g], covariance=self.covariance)
+            for g in np.unique(groups)
+        ]
+        if self.replicated:
+            return combine.replicates(parts, covariance=self.covariance)
+        return combine.independent(parts)
+
+
+def _unit_means(rows: FloatArray, unit: int) -> FloatArray:
+    return rows if unit == 1 else rows.reshape(-1, unit, rows.shape[1]).mean(axis=1)
+
+
+def _largest(weights: FloatArray) -> FloatArray:
+    if len(weights) <= _TOP_WEIGHTS:
+        return weights
+    return np.partition(weights, -_TOP_WEIGHTS)[-_TOP_WEIGHTS:]

@@ -1,0 +1,180 @@
+"""Estimate: the answer, frozen."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import special
+
+from mcvar._typing import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Status: TypeAlias = Literal["converged", "budget", "suspect"]
+_SHOWN = 6  # components printed before a repr is shortened
+
+
+class ConfidenceInterval(NamedTuple):
+    """Lower and upper limits, floats or arrays of shape (m,)."""
+
+    low: Any
+    high: Any
+
+
+class Look(NamedTuple):
+    """The estimate as it stood after n evaluations."""
+
+    n: int
+    value: FloatArray
+    standard_error: FloatArray
+    df: float
+
+
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Estimate:
+    """A Monte Carlo estimate with an error bar.
+
+    Attributes
+    ----------
+    value : float or ndarray, shape (m,)
+        The estimate; an array where the integrand has m columns.
+    standard_error : float or ndarray, shape (m,)
+        Its standard error.
+    n : int
+        Evaluations of the integrand, pilots and training included.
+    df : float
+        Degrees of freedom of `standard_error`, for Student's t intervals.
+    ess : float
+        Effective sample size: n for independent draws, (Σw)²/Σw² for weighted ones, and the
+        number of independent draws with the same error for dependent chains.
+    variance_reduction : float or ndarray, shape (m,)
+        Variance of plain Monte Carlo with n draws over the variance of this estimate: how many
+        times more evaluations plain Monte Carlo would need.
+    status : {"converged", "budget", "suspect"}
+        "converged": the tolerance was met or, where none was asked for, all n draws were made.
+        "budget": draws ran out (or the run was interrupted) first. "suspect": see `reasons`.
+    reasons : tuple of str
+        What is behind `status`, in prose.
+    sampler, control : str
+        What was used.
+    covariance : ndarray, shape (m, m), or None
+        Covariance of `value` across components, where it was asked for.
+    log_normalizer : Estimate or None
+        log of the normalising constant, for unnormalised targets.
+    seed : int or None
+        Passing it as ``rng=`` repeats the run.
+    history : tuple of Look
+        The estimate at successive numbers of draws; `plot` draws it.
+    """
+
+    value: Any
+    standard_error: Any
+    n: int
+    df: float = np.inf
+    ess: float = np.nan
+    variance_reduction: Any = 1.0
+    status: Status = "converged"
+    reasons: tuple[str, ...] = ()
+    sampler: str = "given draws"
+    control: str = "none"
+    covariance: FloatArray | None = None
+    log_normalizer: "Estimate | None" = None
+    seed: int | None = None
+    history: tuple[Look, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        for name in ("value", "standard_error", "variance_reduction", "covariance"):
+            array = getattr(self, name)
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
+
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+        """Return the two-sided Student t interval.
+
+        Parameters
+        ----------
+        level : float
+            Confidence level in (0, 1).
+
+        Examples
+        --------
+        >>> import mcvar
+        >>> est = mcvar.estimate(lambda x: x[:, 0] ** 2, [(0, 1)], n=4096, rng=1)
+        >>> low, high = est.confidence_interval(0.99)
+        >>> bool(low < 1 / 3 < high)
+        True
+        """
+        half = half_width(self.standard_error, self.df, level)
+        return ConfidenceInterval(self.value - half, self.value + half)
+
+    def plot(self, ax: "Axes | None" = None, *, component: int = 0, level: float = 0.95) -> "Axes":
+        """Draw the estimate and its interval against the number of evaluations.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        component : int
+            Which of the m components to draw.
+        level : float
+            Confidence level of the band.
+        """
+        from mcvar.plot import convergence
+
+        looks = self.history or (
+            Look(self.n, np.atleast_1d(self.value), np.atleast_1d(self.standard_error), self.df),
+        )
+        value = np.array([look.value[component] for look in looks])
+        half = np.array(
+            [half_width(look.standard_error[component], look.df, level) for look in looks]
+        )
+        n = np.array([look.n for look in looks])
+        return convergence(n, value, value - half, value + half, ax, level=level)
+
+    def __repr__(self) -> str:
+        values, errors = np.atleast_1d(self.value), np.atleast_1d(self.standard_error)
+        shown = [
+            concise(float(v), float(e))
+            for v, e in zip(values[:_SHOWN], errors[:_SHOWN], strict=True)
+        ]
+        text = shown[0] if np.ndim(self.value) == 0 else f"[{', '.join(shown)}"
+        if np.ndim(self.value):
+            text += f", ... {len(values)} components]" if len(values) > _SHOWN else "]"
+        gain = float(np.median(self.variance_reduction))
+        parts = [text, f"n={self.n}"]
+        if np.isfinite(gain):
+            parts.append(f"{gain:.3g}x plain Monte Carlo")
+        parts.append(self.status)
+        lines = [f"Estimate({', '.join(parts)})", *(f"  {reason}" for reason in self.reasons)]
+        return "\n".join(lines)
+
+
+def half_width(standard_error: Any, df: float, level: float) -> Any:
+    """Half the width of a two-sided Student t interval."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
+    return special.stdtrit(df, 0.5 + level / 2) * standard_error
+
+
+def concise(value: float, error: float) -> str:
+    """Write a value with the error of its last two digits, as in ``0.063466(12)``.
+
+    >>> concise(0.0634661234, 1.2e-6)
+    '0.0634661(12)'
+    >>> concise(1234567.0, 4321.0)
+    '1234600(4300)'
+    >>> concise(2.5, 0.0)
+    '2.5(0)'
+    """
+    if not (np.isfinite(value) and np.isfinite(error)) or error <= 0:
+        return f"{value:.10g}({error:.2g})"
+    digits = 1 - int(np.floor(np.log10(error)))
+    if abs(value) >= 1e7 or max(abs(value), error) < 1e-4:
+        exponent = int(np.floor(np.log10(max(abs(value), error))))
+        return f"{concise(value / 10.0**exponent, error / 10.0**exponent)}e{exponent:+03d}"
+    rounded, last = round(value, digits), round(error, digits)
+    if digits <= 0:
+        return f"{rounded:.0f}({last:.0f})"
+    # round() may carry 9.96 to 10.0: the two digits then become three, which is still right.
+    return f"{rounded:.{digits}f}({round(last * 10**digits)})"

@@ -1,0 +1,46 @@
+"""Samplers: how draws are made."""
+
+from typing import Any
+
+from mcvar._checks import known_name
+from mcvar.samplers.base import (
+    CHUNK,
+    Evaluate,
+    Plan,
+    Prepared,
+    Sampler,
+    Stream,
+    stream_seed,
+)
+from mcvar.samplers.latin import LatinHypercube
+from mcvar.samplers.montecarlo import BLOCK, Antithetic, BlockedStream, MonteCarlo
+
+_BY_NAME: dict[str, type[Sampler]] = {
+    sampler.name: sampler for sampler in (MonteCarlo, Antithetic, LatinHypercube)
+}
+
+
+def as_sampler(sampler: Any) -> Sampler:
+    """Return a sampler for its name, or the sampler itself."""
+    if isinstance(sampler, Sampler):
+        return sampler
+    if isinstance(sampler, str):
+        return _BY_NAME[known_name("sampler", sampler, _BY_NAME)]()
+    raise TypeError(f"sampler must be a name or a mcvar.samplers.Sampler, got {sampler!r}.")
+
+
+__all__ = [
+    "BLOCK",
+    "CHUNK",
+    "Antithetic",
+    "BlockedStream",
+    "Evaluate",
+    "LatinHypercube",
+    "MonteCarlo",
+    "Plan",
+    "Prepared",
+    "Sampler",
+    "Stream",
+    "as_sampler",
+    "stream_seed",
+]

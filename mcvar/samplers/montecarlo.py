@@ -1,0 +1,101 @@
+"""Independent draws: plain Monte Carlo and antithetic pairs."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.samplers.base import CHUNK, Plan, Sampler, Stream, UniformStream, needs_uniforms
+from mcvar.targets import Target
+
+BLOCK = 8 * CHUNK  # draws from one generator; seeding one costs about 20 microseconds
+
+
+class MonteCarlo(Sampler):
+    """Independent draws.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> est = mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, rng=1,
+    ...                      sampler="montecarlo", control=None)
+    >>> est.sampler, est.n
+    ('montecarlo', 1000)
+    """
+
+    name: ClassVar[str] = "montecarlo"
+    replicated: ClassVar[bool] = False
+    extensible: ClassVar[bool] = True
+
+    def plan(self, n: int) -> Plan:
+        """Lay out one replicate of n independent draws."""
+        if n < 2:
+            raise ValueError(f"n={n} is too small for an error bar; expected n >= 2.")
+        return Plan(1, n)
+
+    def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
+        """Start a stream of independent draws."""
+        return BlockedStream(target, seed)
+
+
+class BlockedStream:
+    """Independent draws whose generator is reseeded every `BLOCK` draws.
+
+    Block b's generator depends on the seed and b alone, so that blocks may later be made
+    anywhere, in any order.
+    """
+
+    def __init__(self, target: Target, seed: np.random.SeedSequence) -> None:
+        self.target = target
+        self._seed = seed
+        self._block = -1
+        self._rng: np.random.Generator
+
+    def __call__(self, start: int, count: int) -> Draws:
+        return self.target.random(count, self.generator(start))
+
+    def generator(self, start: int) -> np.random.Generator:
+        """Return the generator for the draws from `start` on, which stay inside one block."""
+        block = start // BLOCK
+        if block != self._block:
+            seed = np.random.SeedSequence(
+                self._seed.entropy, spawn_key=(*self._seed.spawn_key, block)
+            )
+            self._rng = np.random.Generator(np.random.SFC64(seed))
+            self._block = block
+        return self._rng
+
+
+class Antithetic(Sampler):
+    """Antithetic pairs u, 1 − u (Hammersley & Morton 1956): exact for odd functions.
+
+    A pair is one independent unit; the error bar comes from the averages of pairs.
+    """
+
+    name: ClassVar[str] = "antithetic"
+    replicated: ClassVar[bool] = False
+    extensible: ClassVar[bool] = True
+    unit: ClassVar[int] = 2
+
+    def plan(self, n: int) -> Plan:
+        """Lay out n/2 pairs."""
+        if n < 4:
+            raise ValueError(f"n={n} is too small for two antithetic pairs; expected n >= 4.")
+        return Plan(1, n - n % 2)
+
+    def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
+        """Start a stream whose rows 2i and 2i + 1 are a pair."""
+        needs_uniforms(self.name, target)
+        blocks = BlockedStream(target, seed)
+
+        def uniforms(start: int, count: int) -> FloatArray:
+            pairs = np.empty((target.n_uniform, count))
+            half = blocks.generator(start).random((target.n_uniform, count // 2))
+            # SFC64 can return 0 but not 1; 1 - u must not reach 1 either.
+            np.maximum(half, 2.0**-54, out=half)
+            pairs[:, 0::2] = half
+            pairs[:, 1::2] = 1 - half
+            return pairs.T
+
+        return UniformStream(target, uniforms)

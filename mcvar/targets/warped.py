@@ -1,0 +1,93 @@
+"""Targets reached through a change of variables: importance maps, mixtures and rotations."""
+
+from typing import NamedTuple, Protocol
+
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.targets.base import Target
+from mcvar.targets.basis import ProductBasis
+
+
+class Warping(NamedTuple):
+    """Uniforms moved elsewhere in the unit cube, and what that costs and tells.
+
+    Attributes
+    ----------
+    u : ndarray, shape (n, d)
+        The moved points.
+    weights : ndarray, shape (n,), or None
+        Uniform density over the density of the moved points.
+    zero_mean : ndarray, shape (n, k), or None
+        Functions known to average to zero over the moved points.
+    """
+
+    u: FloatArray
+    weights: FloatArray | None = None
+    zero_mean: FloatArray | None = None
+
+
+class Warp(Protocol):
+    """A map of uniforms into the unit cube.
+
+    Attributes
+    ----------
+    n_uniform : int
+        Number of uniforms that make one point.
+    """
+
+    n_uniform: int
+
+    def __call__(self, u: FloatArray) -> Warping:
+        """Move uniforms ``u (n, n_uniform)``."""
+
+
+class Warped(Target):
+    """A target whose uniforms pass through a warp first; weights keep expectations unchanged."""
+
+    def __init__(self, base: Target, warp: Warp) -> None:
+        self.base = base
+        self.warp = warp
+        self.ndim = base.ndim
+        self.mass = base.mass
+        self.self_normalized = base.self_normalized
+        self.weights_average_one = base.weights_average_one
+
+    def __repr__(self) -> str:
+        return f"Warped({self.base!r}, {type(self.warp).__name__})"
+
+    @property
+    def n_uniform(self) -> int:
+        """As the warp's."""
+        return self.warp.n_uniform
+
+    @property
+    def log_scale(self) -> float:
+        """As the base's: log of the factor by which its weights were divided."""
+        return float(getattr(self.base, "log_scale", 0.0))
+
+    def from_uniform(self, u: FloatArray) -> FloatArray:
+        """Return the base's points at the moved uniforms."""
+        return self.base.from_uniform(self.warp(u).u)
+
+    def transport(self, u: FloatArray) -> Draws:
+        """Return the base's draws at the moved uniforms, with both weights multiplied."""
+        moved = self.warp(u)
+        draws = self.base.transport(moved.u)
+        weights = draws.weights
+        if moved.weights is not None:
+            weights = moved.weights if weights is None else weights * moved.weights
+        return Draws.unchecked(
+            x=draws.x,
+            weights=weights,
+            zero_mean=moved.zero_mean,
+            self_normalized=draws.self_normalized,
+        )
+
+    def logpdf(self, x: FloatArray) -> FloatArray:
+        """Log density of the base."""
+        return self.base.logpdf(x)
+
+    def basis(self) -> ProductBasis | None:
+        """Return the base's basis, where it belongs to the target rather than to its draws."""
+        basis = self.base.basis()
+        return None if basis is None or basis.of_draws else basis
