@@ -1,103 +1,98 @@
 """Plain Monte Carlo over a box with the user's compiled scalar integrand, in one loop.
 
-NumPy's SFC64 is inlined: the draws are the very bits that
-``Generator(SFC64(seed)).random(out=tile)`` returns, tile after tile, so a NumPy integrand fed
-from such tiles sees the same sample. (A Generator called inside Numba costs twice the whole
-loop.) Tiles are dimension-major, (d, n), as NumPy integrands like them.
+NumPy's SFC64 is inlined. Point i of a block takes draws i d .. i d + d − 1 of
+``Generator(SFC64(seed)).random()``: an order that depends on no tile size, so that `fill_points`,
+`fused_loop` and NumPy itself see the same bits. (A Generator called inside Numba costs twice the
+whole loop.)
 """
+
+import functools
 
 import numba
 import numpy as np
 
+STAGE = 64  # points kept in the first-level cache before they are transposed
 
-@numba.njit(cache=True, error_model="numpy")
-def sfc64_fill(state, out):
-    """Fill `out` with uniforms on [0, 1) as NumPy's SFC64 does; advance `state` in place.
 
-    (uint64[::1] of 4: a, b, c, counter; float64[::1]) -> None
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def fill_points(state, out):
+    """Fill `out` (d, n) with uniforms on [0, 1), point after point; advance `state` in place.
+
+    (uint64[::1] of 4: a, b, c, counter; float64[:, :]) -> None
+
+    Dimension-major storage makes a NumPy integrand's column operations fast.
     """
+    d, n = out.shape
     a, b, c, counter = state[0], state[1], state[2], state[3]
-    one = np.uint64(1)
-    for i in range(out.size):
-        r = a + b + counter
-        counter = counter + one
-        a = b ^ (b >> np.uint64(11))
-        b = c + (c << np.uint64(3))
-        c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
-        out[i] = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    stage = np.empty(STAGE * d)
+    for first in range(0, n, STAGE):
+        m = min(STAGE, n - first)
+        for p in range(m * d):
+            r = a + b + counter
+            counter = counter + np.uint64(1)
+            a = b ^ (b >> np.uint64(11))
+            b = c + (c << np.uint64(3))
+            c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
+            stage[p] = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+        for j in range(d):
+            for i in range(m):
+                out[j, first + i] = stage[i * d + j]
     state[0], state[1], state[2], state[3] = a, b, c, counter
 
 
-@numba.njit(cache=True, error_model="numpy")
-def centred_moments(y):
-    """Mean and centred sum of squares in two passes, and the largest magnitude.
+@functools.lru_cache(maxsize=32)
+def fused_loop(f, d):
+    """Compile the Monte Carlo loop for the user's jitted `f` in dimension `d`.
 
-    (float64[::1],) -> (float64, float64, float64). The mean is not finite if any value is not.
+    Both are constants of the compilation: `f` is inlined and loops over `d` are unrolled. The
+    loop is not cached on disk: Numba would write an entry in every process and find it in none.
     """
-    n = y.size
-    # Four independent sums let the processor overlap the additions.
-    s0 = s1 = s2 = s3 = 0.0
-    m = n - n % 4
-    for i in range(0, m, 4):
-        s0 += y[i]
-        s1 += y[i + 1]
-        s2 += y[i + 2]
-        s3 += y[i + 3]
-    for i in range(m, n):
-        s0 += y[i]
-    mean = ((s0 + s1) + (s2 + s3)) / n
-    s0 = s1 = s2 = s3 = 0.0
-    for i in range(0, m, 4):
-        s0 += (y[i] - mean) ** 2
-        s1 += (y[i + 1] - mean) ** 2
-        s2 += (y[i + 2] - mean) ** 2
-        s3 += (y[i + 3] - mean) ** 2
-    for i in range(m, n):
-        s0 += (y[i] - mean) ** 2
-    largest = 0.0
-    for i in range(n):
-        largest = max(largest, abs(y[i]))
-    return mean, (s0 + s1) + (s2 + s3), largest
 
+    @numba.njit(error_model="numpy", nogil=True)
+    def loop(state, low, side, n, tile):
+        """Sum `f` over n points, tile by tile; advance `state` unless a value is not finite.
 
-@numba.njit(error_model="numpy")  # never cache=True: it takes the user's function
-def fused_block(f, state, low, side, tile, offset, n):
-    """Moments of `f` over n points of one block, and the index of its first non-finite value.
+        (uint64[::1], float64[::1] (d,), float64[::1] (d,), int64, int64)
+        -> (mean, centred sum of squares, largest magnitude, first point of a bad tile or -1)
 
-    (dispatcher float64(float64[::1]), uint64[::1], float64[::1] (d,), float64[::1] (d,),
-    float64[:, ::1] (d, tile), int64, int64)
-    -> (mean, centred sum of squares, largest magnitude, index)
-
-    `offset` is how far into a tile the first point lies: tiles then end where those of the NumPy
-    path end, and both see the same draws. The index is -1 when every value is finite. Otherwise `tile` still holds the uniforms of the
-    tile where it was met.
-    """
-    d, size = tile.shape
-    flat = tile.reshape(d * size)
-    x = np.empty(d)
-    y = np.empty(size)
-    mean = 0.0
-    squares = 0.0
-    largest = 0.0
-    done = 0
-    while done < n:
-        k = min(size - offset, n - done)
-        offset = 0
-        draws = flat[: d * k]
-        sfc64_fill(state, draws)
-        for i in range(k):
-            for j in range(d):
-                x[j] = low[j] + side[j] * draws[j * k + i]
-            y[i] = f(x)
-        tile_mean, tile_squares, tile_largest = centred_moments(y[:k])
-        if not np.isfinite(tile_mean):
+        Each tile is centred at its own first value. That value is in the sample, so the
+        subtraction s2 - s*s/k loses at most a factor k of rounding, whatever the tails.
+        """
+        x = np.empty(d)
+        a, b, c, counter = state[0], state[1], state[2], state[3]
+        mean = 0.0
+        squares = 0.0
+        largest = 0.0
+        done = 0
+        while done < n:
+            k = min(tile, n - done)
+            s = 0.0
+            s2 = 0.0
+            pivot = 0.0
             for i in range(k):
-                if not np.isfinite(y[i]):
-                    return tile_mean, tile_squares, tile_largest, done + i
-        delta = tile_mean - mean
-        total = done + k
-        mean += delta * (k / total)
-        squares += tile_squares + delta * delta * (done * (k / total))
-        largest = max(largest, tile_largest)
-        done = total
-    return mean, squares, largest, -1
+                for j in range(d):
+                    r = a + b + counter
+                    counter = counter + np.uint64(1)
+                    a = b ^ (b >> np.uint64(11))
+                    b = c + (c << np.uint64(3))
+                    c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
+                    u = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+                    x[j] = low[j] + side[j] * u
+                y = f(x)
+                largest = max(largest, abs(y))
+                if i == 0:
+                    pivot = y
+                y -= pivot
+                s += y
+                s2 += y * y
+            if not np.isfinite(s2):
+                return mean, squares, largest, done
+            delta = pivot + s / k - mean
+            total = done + k
+            mean += delta * (k / total)
+            squares += (s2 - s * s / k) + delta * delta * (done * (k / total))
+            done = total
+        state[0], state[1], state[2], state[3] = a, b, c, counter
+        return mean, squares, largest, -1
+
+    return loop

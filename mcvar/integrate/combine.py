@@ -29,24 +29,28 @@ class Combined:
         return self.covariance if self.covariance.ndim == 1 else np.diagonal(self.covariance)
 
 
-def independent(folds: list[Moments], ridge: float = 0.0) -> Combined:
+def independent(
+    folds: list[Moments], ridge: float = 0.0, *, after: Moments | None = None
+) -> Combined:
     """Combine folds of independent draws.
 
     With one fold the coefficients come from the draws themselves, and the degrees of freedom
-    pay for them as in ordinary regression; with more they are cross-fitted.
+    pay for them as in ordinary regression; with more they are cross-fitted. `after` are moments of
+    residuals of further draws, from coefficients that those draws had no part in.
     """
-    n = sum(fold.n for fold in folds)
-    mean = np.zeros_like(folds[0].value_mean)
-    squares = np.zeros_like(folds[0].values)
-    for fold, beta in zip(folds, coefficients(folds, ridge), strict=True):
-        fold_mean, fold_squares = fold.residual(beta)
-        mean += fold.n / n * fold_mean
-        squares += fold_squares
+    residuals = [
+        (fold.n, *fold.residual(beta))
+        for fold, beta in zip(folds, coefficients(folds, ridge), strict=True)
+    ]
+    if after is not None:
+        residuals.append((after.n, after.value_mean, after.values))
+    n = sum(count for count, _, _ in residuals)
+    mean = np.sum([count / n * part for count, part, _ in residuals], axis=0)
+    squares = np.sum([part for _, _, part in residuals], axis=0)
     fitted = folds[0].k if len(folds) == 1 else 0
-    # Each fold was centred at its own mean, which takes one degree of freedom a fold.
-    return Combined(
-        mean, squares / max(n - len(folds) - fitted, 1) / n, max(n - 1 - fitted, 1)
-    )
+    # Each part was centred at its own mean, which takes one degree of freedom.
+    spare = max(n - len(residuals) - fitted, 1)
+    return Combined(mean, squares / spare / n, max(n - 1 - fitted, 1))
 
 
 def replicates(

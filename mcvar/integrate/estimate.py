@@ -10,7 +10,12 @@ from mcvar.control import LinearControl
 from mcvar.draws import Draws
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.crossfit import check_regressor
-from mcvar.integrate.diagnose import check_control_means, disagreement, reasons_to_suspect
+from mcvar.integrate.diagnose import (
+    check_control_means,
+    disagreement,
+    identical_replicates,
+    reasons_to_suspect,
+)
 from mcvar.integrate.features import ZeroMeanFeatures
 from mcvar.integrate.given import describe, estimate_given
 from mcvar.integrate.integrand import Integrand
@@ -22,6 +27,7 @@ from mcvar.result import Estimate, Look, Status
 from mcvar.samplers import Sampler, as_sampler, stream_seed
 from mcvar.targets import Target, as_target
 
+_TRAINING_WITH_TOLERANCE = 2**14  # evaluations that training may reckon with, if n is open
 _TRAINING, _PILOT = 1, 2  # places among a run's streams; 0 is the estimate's own
 
 
@@ -134,7 +140,7 @@ def estimate(
     prepared = recipe.prepare(
         goal,
         lambda draws: function(draws, "training draws"),
-        budget,
+        budget if tolerance is None else min(budget, _TRAINING_WITH_TOLERANCE),
         stream_seed(seed, _TRAINING),
     )
     recipe, goal = prepared.sampler, prepared.target
@@ -181,6 +187,7 @@ def estimate(
     if tolerance is not None and status == "budget" and not reasons:
         reasons.append(_exhausted(shortfall, function.n_evaluations))
     suspicions = [*prepared.warnings, *reasons_to_suspect(tally)]
+    suspicions += identical_replicates(tally, result[0].variance)
     if pilot is not None:
         suspicions += _pilot_disagrees(pilot, goal, recipe, result[0])
     return _assemble(
@@ -190,7 +197,7 @@ def estimate(
         tally,
         status="suspect" if suspicions else status,
         reasons=tuple(suspicions + reasons),
-        sampler=recipe.name,
+        sampler=prepared.description or recipe.name,
         control=describe(chosen, folds),
         seed=seed,
         history=tuple(history),

@@ -76,10 +76,10 @@ class Integrand:
     def _evaluate(self, x: FloatArray) -> Any:
         self.n_evaluations += len(x)
         if self.is_compiled:
-            from mcvar._jit.rows import evaluate_rows
+            from mcvar._jit.rows import row_loop
 
             out = np.empty(len(x))
-            evaluate_rows(self.function, x, out)
+            row_loop(self.function, x.shape[1])(x, out)
             return out
         if self.is_vectorized:
             return self.function(x)

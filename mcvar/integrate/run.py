@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from mcvar._checks import import_extra
-from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.tally import MomentTally, Tally
@@ -14,6 +13,7 @@ from mcvar.moments import Moments
 from mcvar.samplers import BLOCK, CHUNK, BlockedStream, Plan, Sampler, Stream, stream_seed
 from mcvar.targets import Product, Target
 
+_FUSED_TILE = 1024  # points whose sums are centred together
 MAIN = 0  # place of the estimate's own draws among a run's streams; training uses 1, 2, ...
 
 
@@ -84,48 +84,38 @@ class Run:
         )
 
     def _fused_chunk(self, stream: Stream, start: int, count: int) -> None:
-        from mcvar._jit.montecarlo import fused_block
+        from mcvar._jit.montecarlo import fused_loop
 
         assert isinstance(stream, BlockedStream)
         assert isinstance(self._target, Product)
         assert isinstance(self._tally, MomentTally)
-        generator = stream.generator(start)
-        # SFC64's state is four words; the kernel continues the very stream NumPy would.
-        state = generator.bit_generator.state
-        words = state["state"]["state"]
-        tile = np.empty((self._target.ndim, CHUNK))
-        offset = start % CHUNK
-        mean, squares, largest, bad = fused_block(
-            self._integrand.function,
-            words,
-            self._target.low,
-            self._target.side,
-            tile,
-            offset,
-            count,
-        )
-        self._integrand.n_evaluations += count
-        if bad >= 0:
-            self._locate(tile, start, count, bad)
-        generator.bit_generator.state = state
+        loop = fused_loop(self._integrand.function, self._target.ndim)
+        with stream.state(start) as words:
+            mean, squares, largest, bad = loop(
+                words, self._target.low, self._target.side, count, _FUSED_TILE
+            )
+            self._integrand.n_evaluations += count
+            if bad >= 0:
+                self._replay(words, start, bad, min(_FUSED_TILE, count - bad))
         moments = Moments(
             count, np.array([mean]), np.array([squares]), np.empty((0, 1)), np.empty((0, 0))
         )
         self._tally.note(moments, np.array([largest]))
         self._tally.merge(0, moments)
 
+    def _replay(self, words: Any, start: int, first: int, count: int) -> None:
+        """Make the points of a tile with a non-finite sum again, and name the culprit."""
+        from mcvar._jit.montecarlo import fill_points
 
-    def _locate(self, tile: FloatArray, start: int, count: int, bad: int) -> None:
-        """Recover the point at which the fused loop met a non-finite value, and raise."""
         assert isinstance(self._target, Product)
-        position = (start + bad) % CHUNK
-        tile_start = max(start, start + bad - position)
-        k = min(CHUNK - tile_start % CHUNK, start + count - tile_start)
-        d = self._target.ndim
-        u = tile.ravel()[: d * k].reshape(d, k)[:, start + bad - tile_start]
-        x = self._target.low + self._target.side * u
-        value = np.array([[self._integrand.function(x)]], dtype=float)
-        self._integrand.locate_non_finite(x[np.newaxis], value, f"draw {start + bad}")
+        u = np.empty((self._target.ndim, first + count))
+        fill_points(words, u)
+        x = self._target.from_uniform(u[:, first:].T)
+        self._integrand(Draws.unchecked(x=x), f"the draws from number {start + first} on")
+        raise OverflowError(
+            f"the square of the integrand overflows among draws {start + first}-"
+            f"{start + first + count - 1}; rescale the integrand."
+        )
 
 
 def _finished(start: int, count: int) -> Draws:

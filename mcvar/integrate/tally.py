@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._typing import FloatArray
+from mcvar._typing import BoolArray, FloatArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.crossfit import cross_fitted_residuals
@@ -18,6 +18,9 @@ from mcvar.moments import Moments, total
 from mcvar.targets import Target
 
 _TOP_WEIGHTS = 1024  # the tail index of Pareto is fitted to the largest of these
+_DISTINCT_SAMPLE = 256  # values among which few distinct ones mark a step function
+_FROZEN_DRAWS = 2**17  # independent draws, and draws a feature, from which coefficients are fixed
+_FROZEN_PER_FEATURE = 200
 
 
 class Tally(ABC):
@@ -51,6 +54,7 @@ class Tally(ABC):
         self.top_weights = np.empty(0)
         self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
         self.squares: FloatArray = np.zeros(1)  # sum of (w f)²
+        self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
         self._second: FloatArray = np.zeros(1)  # sum of w f²
 
@@ -59,6 +63,8 @@ class Tally(ABC):
         weights = draws.weights
         response = values if weights is None else weights[:, np.newaxis] * values
         raw = Moments.of(response)
+        if self.n == 0:
+            self.takes_few_values = _few_distinct(values[:_DISTINCT_SAMPLE])
         self.note(raw, np.abs(response).max(axis=0))
         if weights is not None:
             self.weight_sum += float(weights.sum())
@@ -121,12 +127,19 @@ class Tally(ABC):
 
 
 class MomentTally(Tally):
-    """Keeps moments per fold or replicate: memory O(k²), whatever the number of draws."""
+    """Keeps moments per fold or replicate: memory O(k²), whatever the number of draws.
+
+    Independent draws beyond the first 2¹⁷ (or 200 a feature) meet coefficients fixed by those
+    before them: still draws that the coefficients never saw, at a fraction of the cost of further
+    cross moments, and with a variance at most k/2¹⁷ above the best (0.5 % at 200 a feature).
+    """
 
     def __init__(self, features: ZeroMeanFeatures, target: Target, **layout: Any) -> None:
         super().__init__(target, **layout)
         self.features = features
         self.groups: list[Moments | None] = []
+        self._frozen: FloatArray | None = None
+        self._after: Moments | None = None  # of residuals from frozen coefficients
 
     @property
     def ridge(self) -> float:
@@ -153,8 +166,14 @@ class MomentTally(Tally):
             features = None if features is None else _unit_means(features, self.unit)
         if self.replicated or features is None:
             self.merge(group, Moments.of(response, features, covariance=self.covariance))
-            return
-        # Independent draws go to folds in contiguous parts of every chunk.
+        elif self._frozen is not None:
+            left = Moments.of(response - features @ self._frozen, covariance=self.covariance)
+            self._after = left if self._after is None else self._after + left
+        else:
+            self._into_folds(response, features)
+
+    def _into_folds(self, response: FloatArray, features: FloatArray) -> None:
+        """Give contiguous parts of a chunk of independent draws to the folds."""
         ends = np.linspace(0, len(response), self.folds + 1).astype(int)
         for fold, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
             if stop > start:
@@ -162,6 +181,9 @@ class MomentTally(Tally):
                 self.merge(
                     fold, Moments.of(response[part], features[part], covariance=self.covariance)
                 )
+        enough = max(_FROZEN_DRAWS, _FROZEN_PER_FEATURE * features.shape[1])
+        if self.folds > 1 and self.n >= enough * self.unit:
+            self._frozen = total(self.parts()).coefficients(self.ridge)
 
     def merge(self, group: int, moments: Moments) -> None:
         """Add a chunk's moments to its group."""
@@ -178,7 +200,7 @@ class MomentTally(Tally):
             return combine.replicates(
                 self.parts(), self.ridge, folds=self._replicate_folds, covariance=self.covariance
             )
-        return combine.independent(self.parts(), self.ridge)
+        return combine.independent(self.parts(), self.ridge, after=self._after)
 
     @property
     def _replicate_folds(self) -> int:
@@ -244,6 +266,11 @@ class StoredTally(Tally):
 
 def _unit_means(rows: FloatArray, unit: int) -> FloatArray:
     return rows if unit == 1 else rows.reshape(-1, unit, rows.shape[1]).mean(axis=1)
+
+
+def _few_distinct(values: FloatArray) -> BoolArray:
+    distinct = np.array([len(np.unique(column)) for column in values.T])
+    return distinct <= max(4, len(values) // 16)
 
 
 def _largest(weights: FloatArray) -> FloatArray:

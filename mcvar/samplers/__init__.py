@@ -3,6 +3,7 @@
 from typing import Any
 
 from mcvar._checks import known_name
+from mcvar.samplers.auto import Auto
 from mcvar.samplers.base import (
     CHUNK,
     Evaluate,
@@ -12,11 +13,27 @@ from mcvar.samplers.base import (
     Stream,
     stream_seed,
 )
+from mcvar.samplers.importance import Importance
 from mcvar.samplers.latin import LatinHypercube
 from mcvar.samplers.montecarlo import BLOCK, Antithetic, BlockedStream, MonteCarlo
+from mcvar.samplers.qmc import Halton, Lattice, Sobol
+from mcvar.samplers.stratified import Stratified
+from mcvar.samplers.vegas import Vegas
 
 _BY_NAME: dict[str, type[Sampler]] = {
-    sampler.name: sampler for sampler in (MonteCarlo, Antithetic, LatinHypercube)
+    sampler.name: sampler
+    for sampler in (
+        Auto,
+        MonteCarlo,
+        Antithetic,
+        LatinHypercube,
+        Sobol,
+        Halton,
+        Lattice,
+        Stratified,
+        Importance,
+        Vegas,
+    )
 }
 
 
@@ -33,14 +50,21 @@ __all__ = [
     "BLOCK",
     "CHUNK",
     "Antithetic",
+    "Auto",
     "BlockedStream",
     "Evaluate",
+    "Halton",
+    "Importance",
     "LatinHypercube",
+    "Lattice",
     "MonteCarlo",
     "Plan",
     "Prepared",
     "Sampler",
+    "Sobol",
+    "Stratified",
     "Stream",
+    "Vegas",
     "as_sampler",
     "stream_seed",
 ]

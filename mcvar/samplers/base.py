@@ -55,12 +55,15 @@ class Prepared:
         Evaluations that training took.
     warnings : tuple of str
         Reasons to suspect the training, in prose.
+    description : str
+        What was chosen, where the sampler's name does not say it all.
     """
 
     sampler: "Sampler"
     target: Target
     spent: int = 0
     warnings: tuple[str, ...] = ()
+    description: str = ""
 
 
 class Sampler(ABC):

@@ -1,15 +1,19 @@
 """Independent draws: plain Monte Carlo and antithetic pairs."""
 
-from typing import ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import CHUNK, Plan, Sampler, Stream, UniformStream, needs_uniforms
 from mcvar.targets import Target
 
-BLOCK = 8 * CHUNK  # draws from one generator; seeding one costs about 20 microseconds
+BLOCK = 8 * CHUNK  # draws from one generator; seeding one costs some 10 microseconds
+_WORTH_COMPILING = 2**20  # draws
 
 
 class MonteCarlo(Sampler):
@@ -36,7 +40,7 @@ class MonteCarlo(Sampler):
 
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
         """Start a stream of independent draws."""
-        return BlockedStream(target, seed)
+        return BlockedStream(target, size, seed)
 
 
 class BlockedStream:
@@ -46,14 +50,23 @@ class BlockedStream:
     anywhere, in any order.
     """
 
-    def __init__(self, target: Target, seed: np.random.SeedSequence) -> None:
+    def __init__(self, target: Target, size: int, seed: np.random.SeedSequence) -> None:
         self.target = target
         self._seed = seed
         self._block = -1
         self._rng: np.random.Generator
+        # Loading Numba pays for itself only in long runs; the draws are the same bits.
+        self._compiled = size >= _WORTH_COMPILING and type(target).random is Target.random
 
     def __call__(self, start: int, count: int) -> Draws:
-        return self.target.random(count, self.generator(start))
+        if not self._compiled:
+            return self.target.random(count, self.generator(start))
+        from mcvar._jit.montecarlo import fill_points
+
+        u = np.empty((self.target.n_uniform, count))
+        with self.state(start) as words:
+            fill_points(words, u)
+        return self.target.transport(u.T)
 
     def generator(self, start: int) -> np.random.Generator:
         """Return the generator for the draws from `start` on, which stay inside one block."""
@@ -65,6 +78,14 @@ class BlockedStream:
             self._rng = np.random.Generator(np.random.SFC64(seed))
             self._block = block
         return self._rng
+
+    @contextmanager
+    def state(self, start: int) -> Iterator[npt.NDArray[np.uint64]]:
+        """Lend the four words of SFC64's state to a kernel that advances them."""
+        bits = self.generator(start).bit_generator
+        state: Any = bits.state
+        yield state["state"]["state"]
+        bits.state = state
 
 
 class Antithetic(Sampler):
@@ -87,7 +108,7 @@ class Antithetic(Sampler):
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
         """Start a stream whose rows 2i and 2i + 1 are a pair."""
         needs_uniforms(self.name, target)
-        blocks = BlockedStream(target, seed)
+        blocks = BlockedStream(target, size, seed)
 
         def uniforms(start: int, count: int) -> FloatArray:
             pairs = np.empty((target.n_uniform, count))

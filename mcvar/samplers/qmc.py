@@ -6,6 +6,7 @@ walks point by point, the direction numbers are read from it once and the points
 blocks, several times faster and reachable in any order.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar
 
@@ -27,7 +28,7 @@ from mcvar.samplers.lattice_vector import generating_vector
 from mcvar.targets import Target
 
 Words = npt.NDArray[np.uint64]
-_MOST_SOBOL = 21201  # dimensions that SciPy's direction numbers cover
+MOST_DIMENSIONS = 21201  # dimensions that SciPy's direction numbers cover
 _SOBOL_BITS = 30  # points per replicate: 2**30
 
 
@@ -75,9 +76,9 @@ class Sobol(_Replicated):
         """Start one scrambled sequence."""
         needs_uniforms(self.name, target)
         d = target.n_uniform
-        if d > _MOST_SOBOL:
+        if d > MOST_DIMENSIONS:
             raise ValueError(
-                f"Sobol' sequences reach {_MOST_SOBOL} dimensions, the target needs {d}; "
+                f"Sobol' sequences reach {MOST_DIMENSIONS} dimensions, the target needs {d}; "
                 "use sampler='montecarlo'."
             )
         from mcvar._jit.nets import fill_sobol, sobol_table
@@ -150,7 +151,9 @@ class Halton(_Replicated):
         return UniformStream(target, uniforms)
 
 
-def aligned(d: int, fill: "Fill") -> "Uniforms":
+def aligned(
+    d: int, fill: Callable[[int, FloatArray], None]
+) -> Callable[[int, int], FloatArray]:
     """Serve any run of points from a generator that starts at multiples of 256."""
 
     def uniforms(start: int, count: int) -> FloatArray:

@@ -8,6 +8,9 @@ from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.targets.basis import ProductBasis
 
+#: Half the spacing of random doubles: where a uniform of exactly 0 would be sent to infinity.
+TINY = 2.0**-54
+
 
 class Target(ABC):
     """A measure to integrate against, reached from uniform random numbers.
@@ -62,9 +65,8 @@ class Target(ABC):
 
     def random(self, n: int, rng: np.random.Generator) -> Draws:
         """Return n independent draws."""
-        # Dimension-major storage, presented as (n, d): columns are contiguous, which is what
-        # NumPy integrands and the transports below read.
-        return self.transport(rng.random((self.n_uniform, n)).T)
+        # Drawn point after point, stored dimension-major: NumPy integrands read columns.
+        return self.transport(np.asfortranarray(rng.random((n, self.n_uniform))))
 
     def logpdf(self, x: FloatArray) -> FloatArray:
         """Log density at ``x (n, d)`` with respect to Lebesgue measure."""

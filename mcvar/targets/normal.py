@@ -8,7 +8,7 @@ from scipy import linalg, special
 from mcvar._checks import as_finite_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
-from mcvar.targets.base import Target
+from mcvar.targets.base import TINY, Target
 from mcvar.targets.basis import Family, ProductBasis
 
 
@@ -51,7 +51,7 @@ class Normal(Target):
 
     def from_uniform(self, u: FloatArray) -> FloatArray:
         """Map uniforms through the normal quantile function and the root of the covariance."""
-        return self._colour(special.ndtri(u))
+        return self._colour(special.ndtri(np.maximum(u, TINY)))
 
     def random(self, n: int, rng: np.random.Generator) -> Draws:
         """Draw with NumPy's ziggurat, which is faster than the quantile function."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
-from mcvar.targets.base import Target
+from mcvar.targets.base import TINY, Target
 from mcvar.targets.basis import ProductBasis
 from mcvar.targets.marginals import Distribution, Interval, is_discrete
 
@@ -53,6 +53,7 @@ class Product(Target):
         """Map each column by its quantile function."""
         if self.is_box:
             return u if self._is_unit else u * self.side + self.low
+        u = np.maximum(u, TINY)
         x = np.empty(u.shape[::-1])
         for j, marginal in enumerate(self.marginals):
             x[j] = marginal.ppf(u[:, j])
@@ -63,6 +64,7 @@ class Product(Target):
         return Draws.unchecked(x=self.from_uniform(u), weights=self._weights(u))
 
     def _weights(self, u: FloatArray) -> FloatArray | None:
+        u = np.maximum(u, TINY)
         weights = None
         for j, marginal in enumerate(self.marginals):
             factor = marginal.weight(u[:, j])

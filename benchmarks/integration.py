@@ -1,0 +1,91 @@
+"""Error at equal numbers of evaluations, and coverage of intervals, against peers.
+
+    python -m benchmarks.integration [--quick] [--fresh] [--coverage]
+"""
+
+import argparse
+import warnings
+
+import numpy as np
+from scipy.stats import qmc
+
+import mcvar
+from benchmarks.problems import Problem, fresh, shared
+
+
+def mcvar_auto(problem: Problem, n: int, seed: int) -> float:
+    return mcvar.estimate(problem.f, [(0, 1)] * problem.d, n=n, rng=seed).value
+
+
+def sobol_8(problem: Problem, n: int, seed: int) -> float:
+    engines = [qmc.Sobol(problem.d, rng=np.random.default_rng((seed, r))) for r in range(8)]
+    return float(np.mean([problem.f(engine.random(n // 8)).mean() for engine in engines]))
+
+
+def vegas(problem: Problem, n: int, seed: int) -> float:
+    import gvar
+    import vegas as peer
+
+    gvar.ranseed(seed)
+    integrator = peer.Integrator([[0, 1]] * problem.d)
+    batch = peer.lbatchintegrand(problem.f)
+    integrator(batch, nitn=10, neval=n // 20)
+    return float(integrator(batch, nitn=10, neval=n // 20).mean)
+
+
+def rmse(method, problem: Problem, n: int, seeds: int) -> float:
+    values = np.array([method(problem, n, seed) for seed in range(seeds)])
+    return float(np.sqrt(np.mean((values - problem.exact) ** 2)))
+
+
+def compare(problems: list[Problem], n: int, seeds: int) -> list[tuple[str, float, float]]:
+    rows = []
+    print(f"{'problem':10} {'against Sobol x8':>17} {'against vegas':>15}   chosen (seed 0)")
+    for problem in problems:
+        own = rmse(mcvar_auto, problem, n, seeds)
+        ratios = [rmse(peer, problem, n, seeds) / own for peer in (sobol_8, vegas)]
+        chosen = mcvar.estimate(problem.f, [(0, 1)] * problem.d, n=n, rng=0).sampler
+        print(f"{problem.name:10} {ratios[0]:17.2f} {ratios[1]:15.1f}   {chosen}", flush=True)
+        rows.append((problem.name, *ratios))
+    for column, peer in ((1, "Sobol' x8"), (2, "vegas")):
+        ratios = np.array([row[column] for row in rows])
+        worst = rows[int(ratios.argmin())][0]
+        print(
+            f"against {peer}: geometric mean {np.exp(np.log(ratios).mean()):.2f}, "
+            f"least {ratios.min():.2f} ({worst}), losses {(ratios < 1).sum()} of {len(rows)}"
+        )
+    return rows
+
+
+def coverage(problems: list[Problem], n: int, repeats: int) -> list[tuple[str, float]]:
+    rows = []
+    for problem in problems:
+        hits = 0
+        for seed in range(10_000, 10_000 + repeats):
+            est = mcvar.estimate(problem.f, [(0, 1)] * problem.d, n=n, rng=seed)
+            low, high = est.confidence_interval(0.95)
+            hits += low <= problem.exact <= high
+        rows.append((problem.name, hits / repeats))
+        print(f"{problem.name:10} {hits / repeats:.3f}", flush=True)
+    values = np.array([value for _, value in rows])
+    print(f"n={n}: pooled {values.mean():.3f}, {values.min():.3f} to {values.max():.3f}")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer seeds")
+    parser.add_argument("--fresh", action="store_true", help="problems nobody tuned on")
+    parser.add_argument("--coverage", action="store_true")
+    parser.add_argument("--n", type=int, default=65_536)
+    options = parser.parse_args()
+    problems = fresh() if options.fresh else shared()
+    warnings.simplefilter("ignore")
+    if options.coverage:
+        coverage(problems, options.n, 50 if options.quick else 200)
+    else:
+        compare(problems, options.n, 5 if options.quick else 20)
+
+
+if __name__ == "__main__":
+    main()

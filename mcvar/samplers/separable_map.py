@@ -1,0 +1,176 @@
+"""Importance maps that act on each axis by itself, as in VEGAS, and their training."""
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.targets import Warping
+from mcvar.targets.base import TINY
+
+KNOTS = 16
+_BINS = 128
+_FLOOR = 0.1  # least density of an axis where training is plentiful: bounds the weights
+_FEW = 0.7  # over the effective number of points: how far to stay near the uniform density
+_HIGHEST = 1 - 2.0**-53
+
+
+class SeparableMap:
+    """A map of the unit cube, axis by axis, with a continuous and bounded derivative.
+
+    Continuity keeps smooth integrands smooth, which quasi-Monte Carlo lives on; a density
+    bounded below keeps weights bounded, which error bars live on.
+
+    Parameters
+    ----------
+    knots : ndarray, shape (d, k + 1)
+        Wanted density of each axis at equally spaced knots, positive; any scale. It is followed
+        closely by a map whose derivative is linear between 128 equally spaced uniforms.
+
+    References
+    ----------
+    Lepage, "Adaptive multidimensional integration: VEGAS enhanced", J. Comput. Phys. 439 (2021),
+    section II (with piecewise constant derivatives).
+    """
+
+    def __init__(self, knots: FloatArray) -> None:
+        self.n_uniform = len(knots)
+        slope = np.stack([_derivative(row) for row in knots])
+        steps = (slope[:, 1:] + slope[:, :-1]) / (2 * _BINS)
+        total = steps.sum(axis=1, keepdims=True)
+        self._slope = slope / total
+        self._start = np.concatenate(
+            [np.zeros((len(knots), 1)), np.cumsum(steps / total, axis=1)], axis=1
+        )
+
+    def __call__(self, u: FloatArray) -> Warping:
+        """Move uniforms ``u (n, d)``; weights are the derivative of the map."""
+        from mcvar._jit.separable import move_points
+
+        x = np.empty(u.shape[::-1])
+        weight = np.empty(len(u))
+        move_points(self._start, self._slope, u.T, x, weight)
+        return Warping(np.clip(x, TINY, _HIGHEST, out=x).T, weight)
+
+    def density(self, x: FloatArray) -> FloatArray:
+        """Density of the moved points at ``x (n, d)``."""
+        squared = np.ones(len(x))
+        for axis in range(self.n_uniform):
+            start, slope = self._start[axis], self._slope[axis]
+            k = np.clip(np.searchsorted(start, x[:, axis], side="right") - 1, 0, _BINS - 1)
+            # With g = dx/du linear in u, g² is linear in x.
+            rise = 2 * _BINS * (slope[k + 1] - slope[k]) * (x[:, axis] - start[k])
+            squared *= slope[k] ** 2 + rise
+        return np.asarray(1 / np.sqrt(squared))
+
+
+def _derivative(density: FloatArray) -> FloatArray:
+    """Return 1/density where the map sends the equally spaced uniforms k/128."""
+    x = np.linspace(0, 1, len(density))
+    fine = np.linspace(0, 1, 8 * _BINS + 1)
+    height = np.interp(fine, x, density)
+    mass = np.concatenate([[0.0], np.cumsum(height[1:] + height[:-1])])
+    at = np.interp(np.linspace(0, 1, _BINS + 1), mass / mass[-1], fine)
+    return np.asarray(1 / np.interp(at, x, density))
+
+
+class MapTraining:
+    """Points at which the integrand is known, and the maps fitted to them.
+
+    Points come from several maps in turn; all are used together with balance weights, the
+    density of their mixture.
+    """
+
+    def __init__(self, u: FloatArray, values: FloatArray) -> None:
+        """Start from uniform points ``u (n, d)`` and values there (n, m)."""
+        self.u = u
+        self.values = values
+        self._sources: list[tuple[SeparableMap | None, int]] = [(None, len(u))]
+        self.map = self._fit()
+
+    def add(self, u: FloatArray, values: FloatArray) -> None:
+        """Add points drawn through the present map; `refit` makes use of them."""
+        self.u = np.concatenate([self.u, u])
+        self.values = np.concatenate([self.values, values])
+        self._sources.append((self.map, len(u)))
+
+    def refit(self) -> None:
+        """Fit the map anew to all points."""
+        self.map = self._fit()
+
+    @property
+    def proposal_density(self) -> FloatArray:
+        """Density of the mixture that the points come from."""
+        n = len(self.u)
+        return np.sum(
+            [
+                (count / n) * (np.ones(n) if source is None else source.density(self.u))
+                for source, count in self._sources
+            ],
+            axis=0,
+        )
+
+    @property
+    def effective(self) -> float:
+        """Number of points that the second moment of the integrand effectively rests on."""
+        squares = relative_squares(self.values)
+        return float(squares.sum() ** 2 / max(float(squares @ squares), 1e-300))
+
+    def log_gain(self) -> float:
+        """Log of the standard deviation of plain Monte Carlo over that through the map."""
+        weight = 1 / self.proposal_density
+        weight /= weight.sum()
+        squares = self.values**2
+        mean_squared = (weight @ self.values) ** 2
+        plain = weight @ squares - mean_squared
+        mapped = (weight / self.map.density(self.u)) @ squares - mean_squared
+        seen = mean_squared + plain > 0
+        least = 1e-4 * mean_squared[seen] + 1e-300
+        if not seen.any():
+            return 0.0
+        ratio = np.maximum(plain[seen], 1e-300) / np.maximum(mapped[seen], least)
+        return float(0.5 * np.log(ratio).mean())
+
+    def _fit(self) -> SeparableMap:
+        n, d = self.u.shape
+        weight = 1 / self.proposal_density if self._sources[1:] else np.ones(n)
+        squares = relative_squares(self.values) * weight
+        knots = np.ones((d, KNOTS + 1))
+        if squares.sum() > 0:
+            squares *= weight.sum() / squares.sum()
+            effective = squares.sum() ** 2 / float(squares @ squares)
+            # Few effective points: stay near the uniform density.
+            floor = _FLOOR + (1 - _FLOOR) * min(1.0, _FEW / effective)
+            for axis in range(d):
+                profile = _profile(self.u[:, axis], squares, weight)
+                knots[axis] = floor + (1 - floor) * profile
+        return SeparableMap(knots)
+
+
+def relative_squares(values: FloatArray) -> FloatArray:
+    """Mean over components of f², each relative to its own largest value, shape (n,)."""
+    largest = np.abs(values).max(axis=0, initial=0.0)
+    seen = largest > 0
+    if not seen.any():
+        return np.zeros(len(values))
+    return np.asarray(((values[:, seen] / largest[seen]) ** 2).mean(axis=1))
+
+
+def _profile(u: FloatArray, squares: FloatArray, weight: FloatArray) -> FloatArray:
+    """Estimate the best density of one axis, √E[f² | u], at the knots; mean 1."""
+    position = u * KNOTS
+    k = np.minimum(position.astype(np.int64), KNOTS - 1)
+    t = position - k
+
+    def at_knots(amount: FloatArray, power: int = 1) -> FloatArray:
+        left = np.bincount(k, (amount * (1 - t)) ** power, KNOTS + 1)
+        return left + np.bincount(k + 1, (amount * t) ** power, KNOTS + 1)
+
+    total = np.maximum(at_knots(weight), 1e-9)
+    ratio = at_knots(squares) / total
+    # Shrink towards 1 by the share of the variation between knots that is noise.
+    signal = ((ratio - 1) ** 2).mean()
+    noise = (at_knots(squares, 2) / total**2).mean()
+    if signal > 0:
+        ratio = 1 + (ratio - 1) * signal / (signal + noise)
+    smooth = np.convolve(np.pad(ratio, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
+    profile = np.sqrt(np.maximum(smooth, 0))
+    return np.asarray(profile / ((profile[1:] + profile[:-1]) / 2).mean())
