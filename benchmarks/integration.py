@@ -1,6 +1,6 @@
 """Error at equal numbers of evaluations, and coverage of intervals, against peers.
 
-    python -m benchmarks.integration [--quick] [--fresh] [--coverage]
+python -m benchmarks.integration [--quick] [--fresh] [--coverage]
 """
 
 import argparse

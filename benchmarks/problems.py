@@ -69,30 +69,40 @@ def _from_case(case: dict) -> Problem:
 def _genz(name: str, family: str, a: np.ndarray, w: np.ndarray, exact: float | None = None):
     d = len(a)
     if family == "osc":
+
         def f(x):
             return np.cos(2 * np.pi * w[0] + x @ a)
+
         value = (np.exp(2j * np.pi * w[0]) * np.prod((np.exp(1j * a) - 1) / (1j * a))).real
     elif family == "prod":
+
         def f(x):
             return 1 / np.prod(a**-2 + (x - w) ** 2, axis=1)
+
         value = np.prod(a * (np.arctan(a * (1 - w)) + np.arctan(a * w)))
     elif family == "corner":
+
         def f(x):
             return (1 + x @ a) ** -(d + 1.0)
+
         value = _corner(a) if exact is None else exact
     elif family == "gauss":
+
         def f(x):
             return np.exp(-((x - w) ** 2) @ a**2)
-        value = np.prod(
-            np.sqrt(np.pi) / (2 * a) * (special.erf(a * (1 - w)) + special.erf(a * w))
-        )
+
+        value = np.prod(np.sqrt(np.pi) / (2 * a) * (special.erf(a * (1 - w)) + special.erf(a * w)))
     elif family == "c0":
+
         def f(x):
             return np.exp(-np.abs(x - w) @ a)
+
         value = np.prod((2 - np.exp(-a * w) - np.exp(-a * (1 - w))) / a)
     else:
+
         def f(x):
             return np.exp(x @ a) * (x[:, 0] <= w[0]) * (x[:, 1] <= w[1])
+
         top = np.ones(d)
         top[:2] = w[:2]
         value = np.prod(np.expm1(a * top) / a)
@@ -102,7 +112,6 @@ def _genz(name: str, family: str, a: np.ndarray, w: np.ndarray, exact: float | N
 def _corner(a: np.ndarray) -> float:
     """Inclusion-exclusion over the corners, in extended precision by math.fsum."""
     import math
-
     from fractions import Fraction
 
     a = [Fraction(float(v)) for v in a]
@@ -126,9 +135,7 @@ def _keister(d: int, exact: float | None = None) -> Problem:
         nodes, weights = np.polynomial.legendre.leggauss(400)
         r = 10 * (nodes + 1)
         density = 2 ** (1 - d / 2) * r ** (d - 1) * np.exp(-(r**2) / 2) / special.gamma(d / 2)
-        exact = np.pi ** (d / 2) * float(
-            10 * weights @ (density * np.cos(r / np.sqrt(2)))
-        )
+        exact = np.pi ** (d / 2) * float(10 * weights @ (density * np.cos(r / np.sqrt(2))))
     return Problem(f"keister{d}", d, f, exact)
 
 

@@ -16,7 +16,9 @@ def axes(ax: "Axes | None", **figure: Any) -> "Axes":
     """Return `ax`, or the axes of a new figure."""
     if ax is not None:
         return ax
-    return import_extra("matplotlib.pyplot", "plot").subplots(layout="constrained", **figure)[1]
+    pyplot = import_extra("matplotlib.pyplot", "plot")
+    made: Axes = pyplot.subplots(layout="constrained", **figure)[1]
+    return made
 
 
 def convergence(

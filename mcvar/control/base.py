@@ -6,7 +6,7 @@ works from the features' moments, in memory that does not grow with the number o
 """
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -35,7 +35,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
         After ``fit``: coefficients, intercept, and the exact expectation of the prediction.
     """
 
-    law: ClassVar[Literal["target", "draws"]] = "target"
+    law: Literal["target", "draws"] = "target"
     ridge: float = 0.0
 
     @abstractmethod
@@ -63,7 +63,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
         """Choose features and penalty from draws ``x (n, d)`` and values ``y (n, m)``."""
         return self
 
-    def fit(self, X: Any, y: Any) -> "LinearControl":  # noqa: N803 (scikit-learn's name)
+    def fit(self, X: Any, y: Any) -> "LinearControl":
         """Fit by least squares with an intercept.
 
         Parameters
@@ -86,7 +86,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
         self.mean_ = self.intercept_ + mean @ self.coef_
         return self
 
-    def predict(self, X: Any) -> FloatArray:  # noqa: N803
+    def predict(self, X: Any) -> FloatArray:
         """Return the prediction at ``X (n, d)``."""
         check_is_fitted(self, "coef_")
         return np.asarray(

@@ -78,7 +78,7 @@ class Polynomial(LinearControl):
                 f"degree {self.degree} in {ndim} dimensions makes {k} features; "
                 f"at most {_MOST_FEATURES} are supported. Lower the degree."
             )
-        bound = clone(self)
+        bound: Polynomial = clone(self)
         bound.basis = basis
         bound.law = "draws" if basis.of_draws else "target"
         bound.indices_ = total_degree_indices(ndim, self.degree)
@@ -102,7 +102,7 @@ class Polynomial(LinearControl):
 
     def trained(self, x: FloatArray, y: FloatArray) -> "Polynomial":
         """Choose the ridge penalty, or the features, on draws spent for that."""
-        chosen = clone(self)
+        chosen: Polynomial = clone(self)
         chosen.basis, chosen.law, chosen._is_trained = self.basis, self.law, True
         chosen.indices_ = self.indices_
         phi = self.features(x[:_LASSO_ROWS])

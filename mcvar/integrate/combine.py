@@ -73,9 +73,7 @@ def ratio(combined: Combined) -> tuple[Combined, Combined]:
     """
     numerator, denominator = combined.mean[:-1], combined.mean[-1]
     value = numerator / denominator
-    gradient = np.concatenate(
-        [np.eye(len(value)), -value[:, np.newaxis]], axis=1
-    ) / denominator
+    gradient = np.concatenate([np.eye(len(value)), -value[:, np.newaxis]], axis=1) / denominator
     covariance = gradient @ combined.covariance @ gradient.T
     weight = Combined(combined.mean[-1:], combined.covariance[-1:, -1], combined.df)
     return Combined(value, covariance, combined.df), weight

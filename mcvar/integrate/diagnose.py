@@ -1,10 +1,9 @@
 """Signs that an error bar cannot be trusted, each said in a sentence."""
 
-
 import numpy as np
 from scipy import special
 
-from mcvar._typing import FloatArray
+from mcvar._typing import BoolArray, FloatArray
 from mcvar.exceptions import ControlMeanError
 from mcvar.integrate.tally import MomentTally, Tally
 
@@ -32,8 +31,12 @@ def reasons_to_suspect(tally: Tally) -> list[str]:
             "constant, or what varies was missed."
         )
     if tally.n >= _ENOUGH:
-        share = np.divide(tally.largest**2, tally.squares, where=tally.squares > 0,
-                          out=np.zeros_like(tally.squares))
+        share = np.divide(
+            tally.largest**2,
+            tally.squares,
+            where=tally.squares > 0,
+            out=np.zeros_like(tally.squares),
+        )
         dominated = share > _DOMINANT
         if dominated.any():
             reasons.append(
@@ -141,10 +144,8 @@ def disagreement(
     return [f"{name} and the estimate differ by {worst:.1f} standard errors{_where(far)}."]
 
 
-def _where(flags: FloatArray) -> str:
+def _where(flags: BoolArray) -> str:
     if len(flags) == 1:
         return ""
     named = ", ".join(str(int(j)) for j in np.flatnonzero(flags)[:5])
     return f" in component {named}{', ...' if flags.sum() > 5 else ''}"
-
-

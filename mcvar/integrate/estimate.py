@@ -315,7 +315,9 @@ def _exhausted(shortfall: FloatArray, n: int) -> str:
     which = "" if np.size(shortfall) == 1 else f" in component {worst}"
     if not np.isfinite(ratio):
         return f"no spread was seen{which} in {n} evaluations, so no error can be vouched for."
-    return f"after {n} evaluations the error is {ratio:.3g} times the tolerance{which}; raise max_n."
+    return (
+        f"after {n} evaluations the error is {ratio:.3g} times the tolerance{which}; raise max_n."
+    )
 
 
 def _assemble(

@@ -62,7 +62,7 @@ def estimate_given(
         check_regressor(control)
         residual, mean = cross_fitted_residuals(control, draws.x, values, labels)
         response = residual + mean if draws.weights is None else _weigh(draws, residual, mean)
-    combined, weight = _by_design(response, draws, covariance)
+    combined = _by_design(response, draws, covariance)[0]
     tally = MomentTally(
         ZeroMeanFeatures(None, law, own=False),
         law,
@@ -129,9 +129,7 @@ def fold_labels(draws: Draws, folds: int) -> IntArray:
     return labels
 
 
-def _values(
-    integrand: Any, draws: Draws, vectorized: bool | None
-) -> tuple[FloatArray, bool]:
+def _values(integrand: Any, draws: Draws, vectorized: bool | None) -> tuple[FloatArray, bool]:
     if callable(integrand):
         function = Integrand(integrand, vectorized, 0)
         return function(draws, "the given draws"), function.returns_scalar
@@ -211,9 +209,7 @@ def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combi
     share = sizes / sizes.sum()
     mean = share @ means
     deviation = share[:, np.newaxis] * (means - mean) * np.sqrt(len(groups) / (len(groups) - 1))
-    spread = (
-        deviation.T @ deviation if covariance else np.einsum("ij,ij->j", deviation, deviation)
-    )
+    spread = deviation.T @ deviation if covariance else np.einsum("ij,ij->j", deviation, deviation)
     return Combined(mean, spread, len(groups) - 1)
 
 

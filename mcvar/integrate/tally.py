@@ -5,6 +5,7 @@ achieved, and the signs that the error bar cannot be trusted.
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,9 @@ class Tally(ABC):
         mass = self.target.mass
         if mass == 1:
             return combined, None
-        return combine.Combined(combined.mean * mass, combined.covariance * mass**2, combined.df), None
+        return combine.Combined(
+            combined.mean * mass, combined.covariance * mass**2, combined.df
+        ), None
 
     def plain_variance(self) -> FloatArray:
         """Variance of plain Monte Carlo with the same number of evaluations, shape (m,).
@@ -175,7 +178,7 @@ class MomentTally(Tally):
     def _into_folds(self, response: FloatArray, features: FloatArray) -> None:
         """Give contiguous parts of a chunk of independent draws to the folds."""
         ends = np.linspace(0, len(response), self.folds + 1).astype(int)
-        for fold, (start, stop) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+        for fold, (start, stop) in enumerate(pairwise(ends)):
             if stop > start:
                 part = slice(start, stop)
                 self.merge(
@@ -256,8 +259,7 @@ class StoredTally(Tally):
             response = weights[:, np.newaxis] * residual + mean
         response, groups = _unit_means(response, self.unit), groups[:: self.unit]
         parts = [
-            Moments.of(response[groups == g], covariance=self.covariance)
-            for g in np.unique(groups)
+            Moments.of(response[groups == g], covariance=self.covariance) for g in np.unique(groups)
         ]
         if self.replicated:
             return combine.replicates(parts, covariance=self.covariance)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -150,9 +150,9 @@ class UniformStream:
 
     target: Target
     uniforms: Callable[[int, int], FloatArray]
-    position: int = field(default=0)
 
     def __call__(self, start: int, count: int) -> Draws:
+        """Return draws start .. start + count - 1."""
         return self.target.transport(self.uniforms(start, count))
 
 

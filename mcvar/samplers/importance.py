@@ -147,6 +147,7 @@ class NormalMixtureWarp:
         self.n_uniform = mixture.n_uniform
 
     def __call__(self, u: FloatArray) -> Warping:
+        """Move uniforms ``u (n, d + 1)``; the first chooses the component."""
         draws = self.mixture.transport(u)
         # Φ rounds to 1 beyond 8.3 standard deviations, where the quantile functions end.
         moved = np.clip(special.ndtr(draws.x), 2.0**-54, 1 - 2.0**-53)
@@ -156,9 +157,7 @@ class NormalMixtureWarp:
 def _defensive(
     target: Target, proposals: Sequence[Target], shares: Any, defensive: float
 ) -> MixtureProposal:
-    relative = (
-        np.ones(len(proposals)) if shares is None else as_finite_array("shares", shares)
-    )
+    relative = np.ones(len(proposals)) if shares is None else as_finite_array("shares", shares)
     if relative.shape != (len(proposals),) or (relative <= 0).any():
         raise ValueError(
             f"shares must be {len(proposals)} positive numbers, got {relative.tolist()}."

@@ -59,6 +59,7 @@ class BlockedStream:
         self._compiled = size >= _WORTH_COMPILING and type(target).random is Target.random
 
     def __call__(self, start: int, count: int) -> Draws:
+        """Return draws start .. start + count - 1, which stay inside one block."""
         if not self._compiled:
             return self.target.random(count, self.generator(start))
         from mcvar._jit.montecarlo import fill_points

@@ -151,9 +151,7 @@ class Halton(_Replicated):
         return UniformStream(target, uniforms)
 
 
-def aligned(
-    d: int, fill: Callable[[int, FloatArray], None]
-) -> Callable[[int, int], FloatArray]:
+def aligned(d: int, fill: Callable[[int, FloatArray], None]) -> Callable[[int, int], FloatArray]:
     """Serve any run of points from a generator that starts at multiples of 256."""
 
     def uniforms(start: int, count: int) -> FloatArray:

@@ -100,13 +100,10 @@ class MapTraining:
     def proposal_density(self) -> FloatArray:
         """Density of the mixture that the points come from."""
         n = len(self.u)
-        return np.sum(
-            [
-                (count / n) * (np.ones(n) if source is None else source.density(self.u))
-                for source, count in self._sources
-            ],
-            axis=0,
-        )
+        density = np.zeros(n)
+        for source, count in self._sources:
+            density += count / n * (1.0 if source is None else source.density(self.u))
+        return density
 
     @property
     def effective(self) -> float:
@@ -162,7 +159,7 @@ def _profile(u: FloatArray, squares: FloatArray, weight: FloatArray) -> FloatArr
 
     def at_knots(amount: FloatArray, power: int = 1) -> FloatArray:
         left = np.bincount(k, (amount * (1 - t)) ** power, KNOTS + 1)
-        return left + np.bincount(k + 1, (amount * t) ** power, KNOTS + 1)
+        return np.asarray(left + np.bincount(k + 1, (amount * t) ** power, KNOTS + 1), dtype=float)
 
     total = np.maximum(at_knots(weight), 1e-9)
     ratio = at_knots(squares) / total

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from mcvar._checks import known_name
-from mcvar._typing import FloatArray
+from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import (
     CHUNK,
@@ -150,15 +150,15 @@ def _bins(cells: int, d: int) -> tuple[int, ...]:
         bins[axis] += 1
 
 
-def _allocate(shares: FloatArray, size: int, rng: np.random.Generator) -> FloatArray:
+def _allocate(shares: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
     """Round shares to counts of at least one that sum to `size`; remainders fall at random."""
     cells = len(shares)
     wanted = shares * (size - cells)
-    counts = np.floor(wanted).astype(int)
+    counts = np.floor(wanted).astype(np.int64)
     left = size - cells - int(counts.sum())
     remainder = wanted - counts
     if left:
         # Ties are broken at random, so that no corner of the grid is favoured.
         order = np.lexsort((rng.random(cells), -np.round(remainder, 9)))
         counts[order[:left]] += 1
-    return counts + 1
+    return np.asarray(counts + 1)

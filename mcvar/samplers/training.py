@@ -19,9 +19,7 @@ class CubeIntegrand:
         Evaluations so far.
     """
 
-    def __init__(
-        self, target: Target, evaluate: Evaluate, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, target: Target, evaluate: Evaluate, seed: np.random.SeedSequence) -> None:
         self.spent = 0
         self._target = target
         self._evaluate = evaluate

@@ -74,7 +74,7 @@ class Vegas(Sampler):
             moved = training.map(integrand.points(Sobol(), per_round))
             training.add(moved.u, integrand(moved.u))
             training.refit()
-        warnings = ()
+        warnings: tuple[str, ...] = ()
         if training.effective < _FEW_HITS:
             warnings = (
                 f"the map was trained on only {training.effective:.1f} effective hits of "

@@ -56,9 +56,7 @@ class Family:
             a[i] = (beta**2 - alpha**2) / (s * (s + 2))
             s += 2
             i1 = i + 1
-            b[i] = (
-                4 * i1 * (i1 + alpha) * (i1 + beta) * (i1 + total) / (s**2 * (s + 1) * (s - 1))
-            )
+            b[i] = 4 * i1 * (i1 + alpha) * (i1 + beta) * (i1 + total) / (s**2 * (s + 1) * (s - 1))
         return a, b
 
 

@@ -64,9 +64,7 @@ class Variates(Target):
 
     def from_uniform(self, u: FloatArray) -> FloatArray:
         """Refuse: only independent draws can be made."""
-        raise TypeError(
-            f"{self.law!r} can only be drawn from at random; use sampler='montecarlo'."
-        )
+        raise TypeError(f"{self.law!r} can only be drawn from at random; use sampler='montecarlo'.")
 
     def random(self, n: int, rng: np.random.Generator) -> Draws:
         """Return n variates, matrices flattened to rows."""

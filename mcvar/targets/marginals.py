@@ -47,7 +47,7 @@ class Interval:
             return self.low + u / (1 - u)
         if np.isfinite(self.high):
             return self.high - (1 - u) / u
-        return (u - 0.5) / (u * (1 - u))
+        return np.asarray((u - 0.5) / (u * (1 - u)))
 
     def weight(self, u: FloatArray) -> FloatArray | None:
         """Derivative of `ppf`, or None where it is constant."""
@@ -68,7 +68,7 @@ class Interval:
             return (x - self.low - 1) / (x - self.low + 1)
         if np.isfinite(self.high):
             return (1 - (self.high - x)) / (1 + (self.high - x))
-        return x / (1 + np.hypot(1, x))
+        return np.asarray(x / (1 + np.hypot(1, x)))
 
     def logpdf(self, x: FloatArray) -> FloatArray:
         """Log density of the uniform law on a finite interval; zero on an infinite one."""
@@ -109,10 +109,10 @@ class Distribution:
         name = _scipy_name(self.law)
         if name in ("gamma", "expon"):
             start, _, scale = self._gamma()
-            return (x - start) / scale
+            return np.asarray((x - start) / scale)
         if name in ("beta", "uniform"):
             low, high = self.law.support()
-            return (2 * x - (low + high)) / (high - low)
+            return np.asarray((2 * x - (low + high)) / (high - low))
         return np.asarray(2 * self.law.cdf(x) - 1, dtype=float)
 
     def logpdf(self, x: FloatArray) -> FloatArray:

@@ -33,9 +33,7 @@ class MixtureProposal(Target):
     Owen & Zhou, "Safe and effective importance sampling", JASA 95 (2000).
     """
 
-    def __init__(
-        self, target: Target, components: Sequence[Target], shares: FloatArray
-    ) -> None:
+    def __init__(self, target: Target, components: Sequence[Target], shares: FloatArray) -> None:
         shares = as_finite_array("shares", shares)
         if shares.shape != (len(components),) or (shares <= 0).any():
             raise ValueError(

@@ -40,10 +40,11 @@ class Product(Target):
         self.ndim = len(self.marginals)
         self.mass = float(np.prod([m.mass for m in self.marginals]))
         self.weights_average_one = all(m.is_finite for m in self.marginals)
-        self.is_box = all(isinstance(m, Interval) and m.is_finite for m in self.marginals)
+        sides = [m for m in self.marginals if isinstance(m, Interval) and m.is_finite]
+        self.is_box = len(sides) == self.ndim
         if self.is_box:
-            self.low = np.array([m.low for m in self.marginals])
-            self.side = np.array([m.high for m in self.marginals]) - self.low
+            self.low = np.array([side.low for side in sides])
+            self.side = np.array([side.high for side in sides]) - self.low
             self._is_unit = bool((self.low == 0).all() and (self.side == 1).all())
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ class Product(Target):
             raise TypeError("a box with an infinite side has no density; give a distribution.")
         if any(isinstance(m, Distribution) and is_discrete(m.law) for m in self.marginals):
             raise TypeError("a discrete marginal has no density.")
-        return np.sum([m.logpdf(x[:, j]) for j, m in enumerate(self.marginals)], axis=0)
+        return np.asarray(np.sum([m.logpdf(x[:, j]) for j, m in enumerate(self.marginals)], axis=0))
 
     def basis(self) -> ProductBasis | None:
         """Legendre, Laguerre or Jacobi polynomials, by marginal."""
@@ -92,7 +93,7 @@ class Product(Target):
 
     def _coordinates(self, x: FloatArray) -> FloatArray:
         if self.is_box:
-            return (x - self.low) * (2 / self.side) - 1
+            return np.asarray((x - self.low) * (2 / self.side) - 1)
         t = np.empty(x.shape[::-1])
         for j, marginal in enumerate(self.marginals):
             t[j] = marginal.coordinates(x[:, j])
