@@ -19,7 +19,7 @@ from mcvar.samplers.training import CubeIntegrand
 from mcvar.targets import Target, Warped
 
 _TRAINING_SHARE = 4  # one evaluation in 4 trains the map
-_MOST_TRAINING = 2**17
+_MOST_TRAINING = 2**16
 _ROUNDS = 4
 _FEW_HITS = 10  # effective points below which the map is not to be trusted
 
@@ -72,7 +72,7 @@ class Vegas(Sampler):
         training = MapTraining(u, integrand(u))
         for _ in range(rounds - 1):
             moved = training.map(integrand.points(Sobol(), per_round))
-            training.add(moved.u, integrand(moved.u))
+            training.add(moved, integrand(moved.u))
             training.refit()
         warnings: tuple[str, ...] = ()
         if training.effective < _FEW_HITS:
