@@ -21,7 +21,7 @@ from mcvar.targets import Target, Warped
 _TRAINING_SHARE = 4  # one evaluation in 4 trains the map
 _MOST_TRAINING = 2**16
 _ROUNDS = 4
-_FEW_HITS = 10  # effective points below which the map is not to be trusted
+_FEW_HITS = 4  # effective points below which the map is not to be trusted
 
 
 class Vegas(Sampler):
