@@ -118,7 +118,7 @@ def fold_labels(draws: Draws, folds: int) -> IntArray:
     if draws.n < 2 * folds:
         raise ValueError(f"{draws.n} draws are too few for {folds} folds; expected {2 * folds}.")
     if draws.replicate is not None:
-        return draws.replicate
+        return np.unique(draws.replicate, return_inverse=True)[1] % combine.MOST_FOLDS
     if draws.chain is None:
         # In turn rather than in blocks: draws that were sorted stay comparable across folds.
         return np.arange(draws.n) % folds
@@ -188,16 +188,20 @@ def _by_design_variance(response: FloatArray, draws: Draws, covariance: bool) ->
     if draws.strata is not None:
         return _stratified(response, draws.strata, covariance)
     if draws.replicate is not None:
-        groups = [response[draws.replicate == r] for r in np.unique(draws.replicate)]
-        return _batch_means(groups, covariance, "replicates")
+        return _batch_means(_by_label(response, draws.replicate), covariance, "replicates")
     if draws.chain is not None:
         batches: list[FloatArray] = []
-        for chain in np.unique(draws.chain):
-            rows = response[draws.chain == chain]
+        for rows in _by_label(response, draws.chain):
             # Batches of about √n draws: long against the autocorrelation, yet many.
             batches += np.array_split(rows, max(int(np.sqrt(len(rows))), 1))
         return _batch_means(batches, covariance, "batches")
     return combine.independent([Moments.of(response, covariance=covariance)])
+
+
+def _by_label(rows: FloatArray, labels: IntArray) -> list[FloatArray]:
+    """Split rows by label, in the order of labels; each part keeps the order of its rows."""
+    ends = np.cumsum(np.unique(labels, return_counts=True)[1])
+    return np.split(rows[np.argsort(labels, kind="stable")], ends[:-1])
 
 
 def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combined:
@@ -215,9 +219,8 @@ def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combi
 
 def _stratified(response: FloatArray, strata: IntArray, covariance: bool) -> Combined:
     n = len(response)
-    labels = np.unique(strata)
-    parts = [Moments.of(response[strata == h], covariance=covariance) for h in labels]
-    lonely = [int(h) for h, part in zip(labels, parts, strict=True) if part.n < 2]
+    parts = [Moments.of(rows, covariance=covariance) for rows in _by_label(response, strata)]
+    lonely = [int(h) for h, part in zip(np.unique(strata), parts, strict=True) if part.n < 2]
     if lonely:
         raise ValueError(
             f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
