@@ -50,16 +50,18 @@ def estimate_given(
     """
     values, returns_scalar = _values(integrand, draws, vectorized)
     law = _LawOfDraws(draws)
-    labels = fold_labels(draws, folds)
+    if draws.n < 2:
+        raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     is_linear = isinstance(control, LinearControl) and not control.needs_training
     if control is None or isinstance(control, str) or is_linear:
         linear = control if isinstance(control, LinearControl) else None
         if isinstance(control, str) and control != "auto":
             raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
         features = ZeroMeanFeatures(linear, law, own=control is not None)
-        response = _linear_residuals(features, draws, values, labels)
+        response = _linear_residuals(features, draws, values, folds)
     else:
         check_regressor(control)
+        labels = fold_labels(draws, folds)
         residual, mean = cross_fitted_residuals(control, draws.x, values, labels)
         response = residual + mean if draws.weights is None else _weigh(draws, residual, mean)
     combined = _by_design(response, draws, covariance)[0]
@@ -157,12 +159,13 @@ def _weigh(draws: Draws, residual: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def _linear_residuals(
-    features: ZeroMeanFeatures, draws: Draws, values: FloatArray, labels: IntArray
+    features: ZeroMeanFeatures, draws: Draws, values: FloatArray, folds: int
 ) -> FloatArray:
     response = _weighted(values, draws)
     z = features(draws)
     if z is None:
         return response
+    labels = fold_labels(draws, folds)
     by_design = _by_design_variance(z, draws, False)
     check_feature_means(
         by_design.mean, np.sqrt(by_design.variance), z.std(axis=0), by_design.df, draws.n
