@@ -83,7 +83,7 @@ def estimate_given(
         ess = tally.ess
         if draws.chain is not None:
             raw = _by_design(_weighted(values, draws), draws, False)[0]
-            ess = float(np.nanmin(plain * draws.n / raw.variance))
+            ess = float(np.min(np.where(plain > 0, plain * draws.n / raw.variance, draws.n)))
     gain = np.where(np.isnan(gain), 1.0, gain)
     error = np.sqrt(combined.variance)
 
@@ -233,11 +233,13 @@ def _stratified(response: FloatArray, strata: IntArray, covariance: bool) -> Com
 
 
 def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
-    """Test whether chain means agree with the batch means inside each chain."""
-    within, means = [], []
-    for label in np.unique(chain):
-        rows = response[chain == label]
-        batches = np.array_split(rows, max(int(np.sqrt(len(rows))), 2))
+    """Test by an F statistic whether chain means agree with the batch means inside each chain."""
+    within, means, spare = [], [], 0
+    for rows in _by_label(response, chain):
+        if len(rows) < 4:
+            return []
+        batches = np.array_split(rows, int(np.sqrt(len(rows))))
+        spare += len(batches) - 1
         batch_means = np.stack([batch.mean(axis=0) for batch in batches])
         within.append(batch_means.var(axis=0, ddof=1) / len(batches))
         means.append(rows.mean(axis=0))
@@ -245,9 +247,7 @@ def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
         return []
     between = np.var(means, axis=0, ddof=1)
     expected = np.mean(within, axis=0)
-    # An F statistic with many denominator degrees of freedom is close to a chi-square.
-    k = len(means) - 1
-    far = between * k > expected * special.chdtri(k, _MIXING_CHANCE)
+    far = between > expected * special.fdtri(len(means) - 1, spare, 1 - _MIXING_CHANCE)
     if not far.any():
         return []
     ratio = float(np.sqrt(np.max(between[far] / np.maximum(expected[far], 1e-300))))
