@@ -70,7 +70,10 @@ class Draws:
             raise ValueError(
                 f"grad_logpdf has shape {self.grad_logpdf.shape}; expected that of x, {x.shape}."
             )
-        if self.weights is not None:
+        if self.weights is None:
+            if self.self_normalized:
+                raise ValueError("self_normalized says what weights mean; give weights as well.")
+        else:
             _check_weights(self.weights, len(x), self.self_normalized)
 
     def _normalise(self, name: str, convert: Any) -> None:

@@ -87,7 +87,7 @@ class Polynomial(LinearControl):
     @property
     def n_features(self) -> int:
         """Number of features k."""
-        return len(self.indices_)
+        return len(self._named())
 
     def describe(self) -> str:
         """Name degree, penalty and number of features."""
@@ -102,9 +102,10 @@ class Polynomial(LinearControl):
 
     def trained(self, x: FloatArray, y: FloatArray) -> "Polynomial":
         """Choose the ridge penalty, or the features, on draws spent for that."""
+        indices = self._named()
         chosen: Polynomial = clone(self)
         chosen.basis, chosen.law, chosen._is_trained = self.basis, self.law, True
-        chosen.indices_ = self.indices_
+        chosen.indices_ = indices
         phi = self.features(x[:_LASSO_ROWS])
         y = y[:_LASSO_ROWS]
         scale = y.std(axis=0)
@@ -116,20 +117,24 @@ class Polynomial(LinearControl):
             chosen.ridge = float(RidgeCV(alphas).fit(phi, standard).alpha_)
         else:
             kept = _lasso_support(phi, standard)
-            chosen.indices_ = tuple(self.indices_[j] for j in kept)
+            chosen.indices_ = tuple(indices[j] for j in kept)
         return chosen
 
     def features(self, x: FloatArray) -> FloatArray:
         """Evaluate the orthonormal polynomials, shape (n, k)."""
+        indices = self._named()
+        assert self.basis is not None
+        return self.basis.features(x, indices) if indices else np.empty((len(x), 0))
+
+    def _named(self) -> tuple[tuple[int, ...], ...]:
+        """Indices of the features: all up to the degree until training has chosen among them."""
         if self.basis is None:
             raise TypeError(
-                "Polynomial has no basis yet: pass basis=target.basis(), or use it in estimate()."
+                "Polynomial has no basis yet: pass basis=target.basis(), or a target to estimate()."
             )
         if not hasattr(self, "indices_"):
             self.indices_ = total_degree_indices(len(self.basis.families), self.degree)
-        if not self.indices_:
-            return np.empty((len(x), 0))
-        return self.basis.features(x, self.indices_)
+        return self.indices_
 
     def feature_mean(self) -> float:
         """Zero: the constant is left out and the rest is orthogonal to it."""

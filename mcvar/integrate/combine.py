@@ -12,7 +12,7 @@ import numpy as np
 from mcvar._typing import FloatArray
 from mcvar.moments import Moments, total
 
-_MOST_FOLDS = 16  # fits per estimate; replicates beyond it share them
+MOST_FOLDS = 16  # fits per estimate; replicates beyond it share them
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ def independent(
 
 
 def replicates(
-    parts: list[Moments], ridge: float = 0.0, *, folds: int = _MOST_FOLDS, covariance: bool = False
+    parts: list[Moments], ridge: float = 0.0, *, folds: int = MOST_FOLDS, covariance: bool = False
 ) -> Combined:
     """Combine independent randomisations: the error bar is the spread of their means."""
-    k_folds = min(folds, len(parts), _MOST_FOLDS)
+    k_folds = min(folds, len(parts), MOST_FOLDS)
     beta = coefficients([total(parts[i::k_folds]) for i in range(k_folds)], ridge)
     means = np.stack([part.residual(beta[i % k_folds])[0] for i, part in enumerate(parts)])
     centred = means - means.mean(axis=0)

@@ -127,6 +127,9 @@ def estimate(
     if as_count("folds", folds) > 50:
         raise ValueError(f"folds must be at most 50, got {folds}.")
     if isinstance(target, Draws):
+        _refuse_for_draws(n=n, max_n=max_n, rtol=rtol, atol=atol)
+        if sampler != "auto":
+            raise ValueError(f"draws that exist have no sampler; got sampler={sampler!r}.")
         return estimate_given(
             integrand, target, control, folds, covariance=covariance, vectorized=vectorized
         )
@@ -202,6 +205,12 @@ def estimate(
         history=tuple(history),
         with_covariance=covariance,
     )
+
+
+def _refuse_for_draws(**options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ValueError(f"draws that exist cannot be added to; got {name}={value!r}.")
 
 
 def _budget(n: int | None, max_n: int | None, tolerance: Tolerance | None) -> int:

@@ -49,16 +49,18 @@ def estimate_given(
     """
     values, returns_scalar = _values(integrand, draws, vectorized)
     law = _LawOfDraws(draws)
-    labels = fold_labels(draws, folds)
+    if draws.n < 2:
+        raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     from_moments = is_linear(control) and not control.needs_training
     if control is None or isinstance(control, str) or from_moments:
         linear = control if is_linear(control) else None
         if isinstance(control, str) and control != "auto":
             raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
         features = ZeroMeanFeatures(linear, law, own=control is not None)
-        response = _linear_residuals(features, draws, values, labels)
+        response = _linear_residuals(features, draws, values, folds)
     else:
         check_regressor(control)
+        labels = fold_labels(draws, folds)
         residual, mean = cross_fitted_residuals(control, draws.x, values, labels)
         response = residual + mean if draws.weights is None else _weigh(draws, residual, mean)
     combined = _by_design(response, draws, covariance)[0]
@@ -80,7 +82,7 @@ def estimate_given(
         ess = tally.ess
         if draws.chain is not None:
             raw = _by_design(_weighted(values, draws), draws, False)[0]
-            ess = float(np.nanmin(plain * draws.n / raw.variance))
+            ess = float(np.min(np.where(plain > 0, plain * draws.n / raw.variance, draws.n)))
     gain = np.where(np.isnan(gain), 1.0, gain)
     error = np.sqrt(combined.variance)
 
@@ -117,7 +119,7 @@ def fold_labels(draws: Draws, folds: int) -> IntArray:
     if draws.n < 2 * folds:
         raise ValueError(f"{draws.n} draws are too few for {folds} folds; expected {2 * folds}.")
     if draws.replicate is not None:
-        return draws.replicate
+        return np.unique(draws.replicate, return_inverse=True)[1] % combine.MOST_FOLDS
     if draws.chain is None:
         # In turn rather than in blocks: draws that were sorted stay comparable across folds.
         return np.arange(draws.n) % folds
@@ -156,12 +158,13 @@ def _weigh(draws: Draws, residual: FloatArray, mean: FloatArray) -> FloatArray:
 
 
 def _linear_residuals(
-    features: ZeroMeanFeatures, draws: Draws, values: FloatArray, labels: IntArray
+    features: ZeroMeanFeatures, draws: Draws, values: FloatArray, folds: int
 ) -> FloatArray:
     response = _weighted(values, draws)
     z = features(draws)
     if z is None:
         return response
+    labels = fold_labels(draws, folds)
     by_design = _by_design_variance(z, draws, False)
     check_feature_means(
         by_design.mean, np.sqrt(by_design.variance), z.std(axis=0), by_design.df, draws.n
@@ -187,16 +190,20 @@ def _by_design_variance(response: FloatArray, draws: Draws, covariance: bool) ->
     if draws.strata is not None:
         return _stratified(response, draws.strata, covariance)
     if draws.replicate is not None:
-        groups = [response[draws.replicate == r] for r in np.unique(draws.replicate)]
-        return _batch_means(groups, covariance, "replicates")
+        return _batch_means(_by_label(response, draws.replicate), covariance, "replicates")
     if draws.chain is not None:
         batches: list[FloatArray] = []
-        for chain in np.unique(draws.chain):
-            rows = response[draws.chain == chain]
+        for rows in _by_label(response, draws.chain):
             # Batches of about √n draws: long against the autocorrelation, yet many.
             batches += np.array_split(rows, max(int(np.sqrt(len(rows))), 1))
         return _batch_means(batches, covariance, "batches")
     return combine.independent([Moments.of(response, covariance=covariance)])
+
+
+def _by_label(rows: FloatArray, labels: IntArray) -> list[FloatArray]:
+    """Split rows by label, in the order of labels; each part keeps the order of its rows."""
+    ends = np.cumsum(np.unique(labels, return_counts=True)[1])
+    return np.split(rows[np.argsort(labels, kind="stable")], ends[:-1])
 
 
 def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combined:
@@ -214,9 +221,8 @@ def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combi
 
 def _stratified(response: FloatArray, strata: IntArray, covariance: bool) -> Combined:
     n = len(response)
-    labels = np.unique(strata)
-    parts = [Moments.of(response[strata == h], covariance=covariance) for h in labels]
-    lonely = [int(h) for h, part in zip(labels, parts, strict=True) if part.n < 2]
+    parts = [Moments.of(rows, covariance=covariance) for rows in _by_label(response, strata)]
+    lonely = [int(h) for h, part in zip(np.unique(strata), parts, strict=True) if part.n < 2]
     if lonely:
         raise ValueError(
             f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
@@ -226,11 +232,13 @@ def _stratified(response: FloatArray, strata: IntArray, covariance: bool) -> Com
 
 
 def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
-    """Test whether chain means agree with the batch means inside each chain."""
-    within, means = [], []
-    for label in np.unique(chain):
-        rows = response[chain == label]
-        batches = np.array_split(rows, max(int(np.sqrt(len(rows))), 2))
+    """Test by an F statistic whether chain means agree with the batch means inside each chain."""
+    within, means, spare = [], [], 0
+    for rows in _by_label(response, chain):
+        if len(rows) < 4:
+            return []
+        batches = np.array_split(rows, int(np.sqrt(len(rows))))
+        spare += len(batches) - 1
         batch_means = np.stack([batch.mean(axis=0) for batch in batches])
         within.append(batch_means.var(axis=0, ddof=1) / len(batches))
         means.append(rows.mean(axis=0))
@@ -238,9 +246,7 @@ def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
         return []
     between = np.var(means, axis=0, ddof=1)
     expected = np.mean(within, axis=0)
-    # An F statistic with many denominator degrees of freedom is close to a chi-square.
-    k = len(means) - 1
-    far = between * k > expected * special.chdtri(k, _MIXING_CHANCE)
+    far = between > expected * special.fdtri(len(means) - 1, spare, 1 - _MIXING_CHANCE)
     if not far.any():
         return []
     ratio = float(np.sqrt(np.max(between[far] / np.maximum(expected[far], 1e-300))))

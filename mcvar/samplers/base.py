@@ -111,7 +111,7 @@ class Sampler(ABC):
         return Prepared(self, target)
 
     def draw(self, target: object, n: int, *, rng: Seed = None) -> Draws:
-        """Return all draws at once, labelled by replicate where there are several.
+        """Return all draws at once, labelled by what is independent: replicates, or units.
 
         Parameters
         ----------
@@ -136,11 +136,12 @@ class Sampler(ABC):
             if parts[0].weights is None
             else np.concatenate([p.weights for p in parts if p.weights is not None])
         )
+        size = plan.size if self.replicated else self.unit
         return Draws.unchecked(
             x=np.concatenate([p.x for p in parts]),
             weights=weights,
             self_normalized=goal.self_normalized,
-            replicate=np.repeat(np.arange(plan.replicates), plan.size) if self.replicated else None,
+            replicate=np.arange(plan.n) // size if size > 1 else None,
         )
 
 

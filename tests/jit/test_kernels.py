@@ -1,0 +1,208 @@
+"""Every kernel, compiled and as Python, against its slow twin, on awkward memory layouts."""
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from mcvar._jit import montecarlo, nets, rows, separable
+from mcvar.samplers.lattice_vector import generating_vector
+from mcvar.samplers.qmc import sobol_columns
+from mcvar.samplers.separable_map import SeparableMap
+from tests import naive
+
+
+@numba.njit
+def scalar(x):
+    return np.exp(-x[0]) + 3.0 * x[1] * x[2]
+
+
+def either(kernel):
+    """The kernel compiled, and as plain Python (where its integer arithmetic must still wrap)."""
+    return [pytest.param(kernel, id="compiled"), pytest.param(kernel.py_func, id="python")]
+
+
+def layouts(shape, dtype=float):
+    """Empty arrays of one shape: contiguous, Fortran, strided, transposed."""
+    d, n = shape
+    return {
+        "contiguous": np.empty(shape, dtype),
+        "fortran": np.empty(shape, dtype, order="F"),
+        "strided": np.empty((2 * d, 3 * n), dtype)[::2, ::3],
+        "transposed": np.empty((n, d), dtype).T,
+    }
+
+
+def read_only(array):
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def words_of(seed):
+    return np.random.SFC64(seed).state["state"]["state"].copy()
+
+
+@pytest.mark.parametrize("kernel", either(montecarlo.fill_points))
+@pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
+@pytest.mark.parametrize("n", [1, 64, 65, 200])
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_fill_points_are_numpys_bits(kernel, layout, n):
+    out = layouts((3, n))[layout]
+    kernel(words_of(7), out)
+    assert (naive.sfc64_uniforms(7, n, 3) == out.T).all()
+
+
+def test_fill_points_advances_the_state():
+    state = words_of(7)
+    first, second = np.empty((3, 100)), np.empty((3, 50))
+    montecarlo.fill_points(state, first)
+    montecarlo.fill_points(state, second)
+    assert (naive.sfc64_uniforms(7, 150, 3) == np.hstack([first, second]).T).all()
+
+
+@pytest.mark.parametrize("form", ["compiled", "python"])
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_fused_loop_agrees_with_numpy(form):
+    loop = montecarlo.fused_loop(scalar, 3)
+    loop = loop if form == "compiled" else loop.py_func
+    low, side = np.array([0.0, -1.0, 2.0]), np.array([1.0, 2.0, 0.5])
+    mean, squares, largest, bad = loop(words_of(3), read_only(low), read_only(side), 1000, 64)
+    expected = naive.box_moments(scalar.py_func, low, side, naive.sfc64_uniforms(3, 1000, 3))
+    np.testing.assert_allclose((mean, squares, largest), expected, rtol=1e-13)
+    assert bad == -1
+
+
+@pytest.mark.parametrize("tile", [1, 7, 64, 5000])
+def test_fused_loop_does_not_depend_on_the_tile(tile):
+    loop = montecarlo.fused_loop(scalar, 3)
+    low, side = np.zeros(3), np.ones(3)
+    result = loop(words_of(3), low, side, 3000, tile)
+    np.testing.assert_allclose(result, loop(words_of(3), low, side, 3000, 1024), rtol=1e-12)
+
+
+def test_fused_loop_names_the_bad_tile_and_keeps_the_state():
+    bad_at = naive.sfc64_uniforms(3, 500, 3)[300, 0]
+
+    @numba.njit
+    def f(x):
+        return np.nan if x[0] == bad_at else x[0]
+
+    state = words_of(3)
+    *_, bad = montecarlo.fused_loop(f, 3)(state, np.zeros(3), np.ones(3), 500, 64)
+    assert bad == 300 // 64 * 64
+    assert (state == words_of(3)).all()
+
+
+def test_fused_loop_keeps_digits_far_from_zero():
+    @numba.njit
+    def f(x):
+        return 1e9 + x[0]
+
+    *_, squares, _, _ = montecarlo.fused_loop(f, 1)(
+        words_of(1), np.zeros(1), np.ones(1), 10_000, 1024
+    )
+    u = naive.sfc64_uniforms(1, 10_000, 1)
+    assert squares == pytest.approx(((u - u.mean()) ** 2).sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["compiled", "python"])
+@pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
+def test_row_loop_agrees_point_by_point(form, layout):
+    loop = rows.row_loop(scalar, 3)
+    loop = loop if form == "compiled" else loop.py_func
+    x = layouts((40, 3))[layout]
+    x[:] = np.random.default_rng(1).random((40, 3))
+    out = np.empty(40)
+    loop(read_only(x), out)
+    np.testing.assert_allclose(out, [scalar.py_func(row) for row in x], rtol=1e-15)
+
+
+@pytest.mark.parametrize("fill", either(nets.fill_sobol))
+@pytest.mark.parametrize("table", either(nets.sobol_table))
+@pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
+def test_sobol_with_identity_scramble_is_scipys(fill, table, layout):
+    d, n = 5, 700
+    columns = read_only(np.asfortranarray(sobol_columns(d) << np.uint64(32)))
+    first = table(columns, read_only(np.zeros(d, np.uint64)))
+    out = layouts((d, n))[layout]
+    fill(columns, first, 0, out)
+    np.testing.assert_array_equal(np.floor(out.T * 2**32), naive.sobol(d, n) * 2**32)
+
+
+@pytest.mark.parametrize("start", [0, 256, 4096, 2**16 + 256])
+def test_sobol_starts_anywhere(start):
+    d, n = 3, 300
+    columns = sobol_columns(d) << np.uint64(32)
+    first = nets.sobol_table(columns, np.zeros(d, np.uint64))
+    out = np.empty((d, n))
+    nets.fill_sobol(columns, first, start, out)
+    engine = naive.sobol(d, start + n)[start:]
+    np.testing.assert_array_equal(np.floor(out.T * 2**32), engine * 2**32)
+
+
+@pytest.mark.parametrize("kernel", either(nets.fill_lattice))
+@pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
+@pytest.mark.parametrize(("start", "tent"), [(0, True), (0, False), (2**33 + 512, True)])
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_lattice_agrees_with_whole_numbers(kernel, layout, start, tent):
+    d, n = 4, 300
+    vector = read_only(generating_vector(d))
+    shift = read_only(np.random.default_rng(2).integers(0, 2**64, size=d, dtype=np.uint64))
+    out = layouts((d, n))[layout]
+    kernel(vector, shift, start, tent, out)
+    np.testing.assert_array_equal(out.T, naive.lattice(vector, shift, start, n, tent))
+
+
+@pytest.mark.parametrize("kernel", either(separable.move_points))
+@pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
+def test_separable_map_agrees_with_its_formula(kernel, layout):
+    moved = SeparableMap(np.random.default_rng(4).uniform(0.1, 3, (3, 17)))
+    u = layouts((3, 200))[layout]
+    u[:] = np.random.default_rng(5).random((3, 200))
+    u[:, 0], u[:, 1] = 2.0**-54, 1 - 2.0**-53
+    x, weight = layouts((3, 200))[layout], np.empty((200, 2))[:, 0]
+    kernel(read_only(moved._start), read_only(moved._slope), read_only(u), x, weight)
+    expected = naive.separable_map(moved._start, moved._slope, u)
+    np.testing.assert_allclose(x, expected[0], rtol=1e-13)
+    np.testing.assert_allclose(weight, expected[1], rtol=1e-13)
+
+
+BOUNDS = """
+import numba, numpy as np
+from mcvar._jit import montecarlo, nets, rows, separable
+from mcvar.samplers.lattice_vector import generating_vector
+from mcvar.samplers.separable_map import SeparableMap
+
+state = np.random.SFC64(1).state["state"]["state"].copy()
+for n in (1, 63, 64, 257, 1000):
+    out = np.empty((3, n))
+    montecarlo.fill_points(state, out)
+    f = numba.njit(lambda x: x[0] * x[2])
+    montecarlo.fused_loop(f, 3)(state, np.zeros(3), np.ones(3), n, 64)
+    rows.row_loop(f, 3)(out.T, np.empty(n))
+    columns = np.ones((3, 30), np.uint64)
+    table = nets.sobol_table(columns, np.zeros(3, np.uint64))
+    nets.fill_sobol(columns, table, 2**20, out)
+    nets.fill_lattice(generating_vector(3), np.zeros(3, np.uint64), 256, True, out)
+    u = np.random.default_rng(1).random((3, n))
+    u[:, 0] = 1 - 2.0**-53
+    separable.move_points(*(getattr(SeparableMap(np.ones((3, 17))), a) for a in
+                            ("_start", "_slope")), u, out, np.empty(n))
+try:
+    rows.row_loop(numba.njit(lambda x: x[5]), 3)(np.zeros((2, 3)), np.empty(2))
+except IndexError:
+    print("bounds were checked")
+"""
+
+
+def test_kernels_stay_inside_their_arrays(tmp_path):
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDS], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bounds were checked" in done.stdout
