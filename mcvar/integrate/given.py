@@ -73,7 +73,7 @@ def estimate_given(
         covariance=False,
     )
     tally.add(0, draws, values)
-    reasons = reasons_to_suspect(tally)
+    reasons = reasons_to_suspect(tally, weights_matter=True)
     if draws.chain is not None:
         reasons += _chains_disagree(response, draws.chain)
     plain = tally.plain_variance()

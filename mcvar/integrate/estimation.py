@@ -188,7 +188,10 @@ def estimate(
     assert result is not None
     if tolerance is not None and status == "budget" and not reasons:
         reasons.append(_exhausted(shortfall, function.n_evaluations))
-    suspicions = [*prepared.warnings, *reasons_to_suspect(tally)]
+    suspicions = [
+        *prepared.warnings,
+        *reasons_to_suspect(tally, weights_matter=goal.self_normalized),
+    ]
     suspicions += identical_replicates(tally, result[0].variance)
     if pilot is not None:
         suspicions += _pilot_disagrees(pilot, goal, recipe, result[0])
