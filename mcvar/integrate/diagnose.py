@@ -43,7 +43,7 @@ def reasons_to_suspect(tally: Tally) -> list[str]:
                 f"one draw of {tally.n} makes up {share.max():.0%} of the sum of squares"
                 f"{_where(dominated)}: the error bar rests on that draw."
             )
-    if len(tally.top_weights) >= _ENOUGH // 4 and tally.n >= _ENOUGH:
+    if len(tally.top_weights):
         reasons += _suspect_weights(tally)
     return reasons
 
@@ -64,7 +64,7 @@ def _suspect_weights(tally: Tally) -> list[str]:
     if not (tally.target.self_normalized or tally.target.weights_average_one):
         return []
     share = float(tally.top_weights.max()) / tally.weight_sum
-    if share > 0.1:
+    if share > (0.1 if tally.n >= _ENOUGH else 0.5):
         return [
             f"one weight holds {share:.0%} of the total over {tally.n} draws: the proposal hardly "
             "covers the target; widen it."
@@ -95,7 +95,8 @@ def pareto_tail_index(weights: FloatArray, n: int) -> float:
         return 0.0
     ordered = np.sort(weights)[-m - 1 :]
     excess = ordered[1:] - ordered[0]
-    if excess[-1] <= 1e-12 * ordered[-1]:
+    # Weights that repeat are those of a step function, and bounded.
+    if len(np.unique(ordered)) <= m // 2 or excess[-1] <= 1e-12 * ordered[-1]:
         return -np.inf
     excess = np.maximum(excess, np.finfo(float).tiny)
     grid = 30 + int(np.sqrt(m))
