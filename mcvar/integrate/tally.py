@@ -5,6 +5,7 @@ achieved, and the signs that the error bar cannot be trusted.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,9 @@ class Tally(ABC):
         self.squares: FloatArray = np.zeros(1)  # sum of (w f)²
         self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
-        self._second: FloatArray = np.zeros(1)  # sum of w f²
+        self._pivot: FloatArray = np.zeros(1)  # c, near the mean, from the first weighted chunk
+        self._first: FloatArray = np.zeros(1)  # sum of w (f - c)
+        self._second: FloatArray = np.zeros(1)  # sum of w (f - c)²
 
     def add(self, group: int, draws: Draws, values: FloatArray) -> None:
         """Take in one chunk: values (n, m), unweighted, at draws of one group."""
@@ -66,12 +69,20 @@ class Tally(ABC):
         raw = Moments.of(response)
         if self.n == 0:
             self.takes_few_values = _few_distinct(values[:_DISTINCT_SAMPLE])
+            if weights is not None:
+                self._pivot = response.sum(axis=0) / max(float(weights.sum()), 1e-300)
         self.note(raw, np.abs(response).max(axis=0))
         if weights is not None:
             self.weight_sum += float(weights.sum())
             self.weight_squares += float(weights @ weights)
-            self._second = self._second + (response * values).sum(axis=0)
+            centred = values - self._pivot
+            weighted = weights[:, np.newaxis] * centred
+            self._first = self._first + weighted.sum(axis=0)
+            self._second = self._second + (weighted * centred).sum(axis=0)
             self.top_weights = _largest(np.concatenate([self.top_weights, weights]))
+            if self.target.self_normalized:
+                # Ratios of means about c keep the digits that a large mean would cost.
+                values, response = centred, weighted
         self._keep(group, draws, values, response, raw)
 
     def note(self, raw: Moments, largest: FloatArray) -> None:
@@ -100,7 +111,8 @@ class Tally(ABC):
         """Return the estimate, scaled by the target's mass, and the mean weight of a ratio."""
         combined = self._combined()
         if self.target.self_normalized:
-            return combine.ratio(combined)
+            value, weight = combine.ratio(combined)
+            return replace(value, mean=value.mean + self._pivot), weight
         mass = self.target.mass
         if mass == 1:
             return combined, None
@@ -115,10 +127,10 @@ class Tally(ABC):
         """
         assert self._raw is not None
         if self.target.self_normalized:
-            mean = self._raw.value_mean * self.n / self.weight_sum
-            return (self._second / self.weight_sum - mean**2) / self.n
+            mean = self._first / self.weight_sum
+            return np.maximum(self._second / self.weight_sum - mean**2, 0) / self.n
         if self.weight_sum > 0 and self.target.weights_average_one:
-            variance = self._second / self.n - self._raw.value_mean**2
+            variance = np.maximum(self._second / self.n - (self._first / self.n) ** 2, 0)
         else:
             variance = self._raw.values / self._raw.n
         return variance * self.target.mass**2 / self.n

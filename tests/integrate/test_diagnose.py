@@ -66,7 +66,9 @@ def test_infinite_variance_weights_are_suspect():
     for sampler in ("montecarlo", "auto", "sobol"):
         est = mcvar.estimate(lambda x: np.tanh(x[:, 0]), target, n=2**14, sampler=sampler, rng=1)
         assert est.status == "suspect"
-        assert "tail index" in est.reasons[0] or "one weight" in est.reasons[0]
+        assert any(
+            sign in " ".join(est.reasons) for sign in ("tail index", "one weight", "one draw")
+        )
 
 
 @pytest.mark.parametrize("sampler", ["auto", "montecarlo", "sobol", "vegas", "importance"])
@@ -88,7 +90,7 @@ def test_constants_are_suspect_and_right(sampler, value):
     est = mcvar.estimate(lambda x: np.full(len(x), value), [(0, 2)] * 2, sampler=sampler, rng=1)
     assert est.value == pytest.approx(4 * value, rel=1e-12)
     assert est.status == "suspect"
-    assert ("zero at all" if value == 0 else "one value at all") in est.reasons[0]
+    assert ("zero at all" if value == 0 else "one value at all") in " ".join(est.reasons)
 
 
 def test_a_constant_under_an_unnormalised_density_is_suspect():
@@ -128,8 +130,10 @@ def test_large_offsets_spoil_neither_error_nor_gain(sampler, offset):
 
 
 @pytest.mark.parametrize("defensive", [0.5, 0.01])
-def test_components_that_are_never_drawn_are_no_wrong_means(defensive):
-    proposals = [stats.norm(5, 0.5), stats.norm(-30, 0.1)]
+@pytest.mark.parametrize("centre", [-7.0, -30.0])
+def test_components_that_are_never_drawn_do_no_harm(defensive, centre):
+    # The second reaches where the others hardly go: its ratio hardly varies in the sample.
+    proposals = [stats.norm(5, 0.5), stats.norm(centre, 0.5)]
     sampler = Importance(proposals, shares=[1, 1e-6], defensive=defensive)
     for seed in range(20):
         est = mcvar.estimate(
