@@ -112,8 +112,9 @@ def pareto_tail_index(weights: FloatArray, n: int) -> float:
 
 def check_control_means(tally: Tally) -> None:
     """Raise ControlMeanError where a feature's sample mean contradicts its stated one."""
-    if isinstance(tally, MomentTally) and tally.parts()[0].k:
-        check_feature_means(*tally.feature_discrepancy(), tally.n)
+    if isinstance(tally, MomentTally) and (k := tally.features.n_stated):
+        mean, error, scale, df = tally.feature_discrepancy()
+        check_feature_means(mean[:k], error[:k], scale[:k], df, tally.n)
 
 
 def check_feature_means(

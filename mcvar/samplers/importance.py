@@ -32,6 +32,7 @@ from mcvar.targets import (
 _TRAINING_SHARE = 8  # one evaluation in 8 trains the mixture
 _MOST_TRAINING = 8192
 _MOST_COMPONENTS = 4
+_LEAST_DRAWS = 50  # expected of a component for its density to serve as a control
 _FEW_HITS = 10  # per dimension: effective draws below which the training is not trusted
 
 
@@ -102,7 +103,7 @@ class Importance(Sampler):
             return Prepared(self, target)
         if self.proposals is not None:
             proposals = [as_target(proposal) for proposal in self.proposals]
-            mixture = _defensive(target, proposals, self.shares, self.defensive)
+            mixture = _defensive(target, proposals, self.shares, self.defensive, n)
             inner: Sampler = self if mixture.n_uniform else MonteCarlo()
             return Prepared(inner, mixture)
         needs_uniforms(self.name, target)
@@ -135,7 +136,8 @@ class Importance(Sampler):
         ends = np.cumsum(size) / size.sum()
         rows = np.searchsorted(ends, (np.arange(n) + rng.random()) / n)
         components, shares = _fit_mixture(special.ndtri(u[np.minimum(rows, n - 1)]), effective)
-        mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive)
+        left = (_TRAINING_SHARE - 1) * n
+        mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive, left)
         return Prepared(self, Warped(target, NormalMixtureWarp(mixture)), n)
 
 
@@ -155,7 +157,7 @@ class NormalMixtureWarp:
 
 
 def _defensive(
-    target: Target, proposals: Sequence[Target], shares: Any, defensive: float
+    target: Target, proposals: Sequence[Target], shares: Any, defensive: float, n: int
 ) -> MixtureProposal:
     relative = np.ones(len(proposals)) if shares is None else as_finite_array("shares", shares)
     if relative.shape != (len(proposals),) or (relative <= 0).any():
@@ -163,7 +165,7 @@ def _defensive(
             f"shares must be {len(proposals)} positive numbers, got {relative.tolist()}."
         )
     alphas = np.concatenate([[defensive], (1 - defensive) * relative / relative.sum()])
-    return MixtureProposal(target, [_as_law(target), *proposals], alphas)
+    return MixtureProposal(target, [_as_law(target), *proposals], alphas, _LEAST_DRAWS / n)
 
 
 def _as_law(target: Target) -> Target:
