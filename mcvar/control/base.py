@@ -21,8 +21,8 @@ from mcvar.targets import Target
 class LinearControl(RegressorMixin, BaseEstimator):
     """A control linear in features of known expectation.
 
-    Subclasses define `features` and `feature_mean`. ``fit`` and ``predict`` serve whoever uses
-    the control as a scikit-learn regressor; `estimate` reads the features themselves.
+    Subclasses define `features`, `feature_mean` and `n_features`. ``fit`` and ``predict`` serve
+    whoever uses the control as a scikit-learn regressor; `estimate` reads the features themselves.
 
     Attributes
     ----------
@@ -45,6 +45,11 @@ class LinearControl(RegressorMixin, BaseEstimator):
     @abstractmethod
     def feature_mean(self) -> FloatArray | float:
         """Return their known expectations, shape (k,)."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Number of features k."""
 
     def for_target(self, target: Target) -> "LinearControl":
         """Return this control, ready for draws from `target`."""

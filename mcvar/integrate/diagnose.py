@@ -47,7 +47,7 @@ def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
                 f"one draw of {tally.n} makes up {share.max():.0%} of the sum of squares"
                 f"{_where(dominated)}: the error bar rests on a few draws."
             )
-    if weights_matter and len(tally.top_weights) and tally.n >= _ENOUGH:
+    if weights_matter and len(tally.top_weights):
         reasons += _suspect_weights(tally)
     return reasons
 
@@ -66,7 +66,7 @@ def identical_replicates(tally: Tally, variance: FloatArray) -> list[str]:
 
 def _suspect_weights(tally: Tally) -> list[str]:
     share = float(tally.top_weights.max()) / tally.weight_sum
-    if share > 0.1:
+    if share > (0.1 if tally.n >= _ENOUGH else 0.5):
         return [
             f"one weight holds {share:.0%} of the total over {tally.n} draws: the proposal hardly "
             "covers the target; widen it."
@@ -97,7 +97,8 @@ def pareto_tail_index(weights: FloatArray, n: int) -> float:
         return 0.0
     ordered = np.sort(weights)[-m - 1 :]
     excess = ordered[1:] - ordered[0]
-    if excess[-1] <= 1e-12 * ordered[-1]:
+    # Weights that repeat are those of a step function, and bounded.
+    if len(np.unique(ordered)) <= m // 2 or excess[-1] <= 1e-12 * ordered[-1]:
         return -np.inf
     excess = np.maximum(excess, np.finfo(float).tiny)
     grid = 30 + int(np.sqrt(m))
@@ -113,8 +114,9 @@ def pareto_tail_index(weights: FloatArray, n: int) -> float:
 
 def check_control_means(tally: Tally) -> None:
     """Raise ControlMeanError where a feature's sample mean contradicts its stated one."""
-    if isinstance(tally, MomentTally) and tally.parts()[0].k:
-        check_feature_means(*tally.feature_discrepancy(), tally.n)
+    if isinstance(tally, MomentTally) and (k := tally.features.n_stated):
+        mean, error, scale, df = tally.feature_discrepancy()
+        check_feature_means(mean[:k], error[:k], scale[:k], df, tally.n)
 
 
 def check_feature_means(

@@ -37,6 +37,11 @@ class ZeroMeanFeatures:
         self._mass = target.mass
         self._self_normalized = target.self_normalized
 
+    @property
+    def n_stated(self) -> int:
+        """Number of leading features whose mean a user states; those of samplers hold by design."""
+        return 0 if self.control is None else self.control.n_features
+
     def __call__(self, draws: Draws) -> FloatArray | None:
         """Return features (n, k), or None where there are none."""
         own = draws.zero_mean if self._own else None

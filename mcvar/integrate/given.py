@@ -1,5 +1,6 @@
 """Estimates from draws that already exist: data, MCMC output, simulator logs."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ def estimate_given(
     """
     values, returns_scalar = _values(integrand, draws, vectorized)
     law = _LawOfDraws(draws)
+    pivot: FloatArray | float = 0.0
+    if draws.weights is not None and draws.self_normalized:
+        # Ratios of weighted means about a value near the mean keep the digits it would cost.
+        pivot = draws.weights @ values / draws.weights.sum()
+    centred = values - pivot
     if draws.n < 2:
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     from_moments = is_linear(control) and not control.needs_training
@@ -57,13 +63,14 @@ def estimate_given(
         if isinstance(control, str) and control != "auto":
             raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
         features = ZeroMeanFeatures(linear, law, own=control is not None)
-        response = _linear_residuals(features, draws, values, folds)
+        response = _linear_residuals(features, draws, centred, folds)
     else:
         check_regressor(control)
         labels = fold_labels(draws, folds)
-        residual, mean = cross_fitted_residuals(control, draws.x, values, labels)
+        residual, mean = cross_fitted_residuals(control, draws.x, centred, labels)
         response = residual + mean if draws.weights is None else _weigh(draws, residual, mean)
     combined = _by_design(response, draws, covariance)[0]
+    combined = replace(combined, mean=combined.mean + pivot)
     tally = MomentTally(
         ZeroMeanFeatures(None, law, own=False),
         law,
@@ -81,7 +88,7 @@ def estimate_given(
         gain = plain / combined.variance
         ess = tally.ess
         if draws.chain is not None:
-            raw = _by_design(_weighted(values, draws), draws, False)[0]
+            raw = _by_design(_weighted(centred, draws), draws, False)[0]
             ess = float(np.min(np.where(plain > 0, plain * draws.n / raw.variance, draws.n)))
     gain = np.where(np.isnan(gain), 1.0, gain)
     error = np.sqrt(combined.variance)

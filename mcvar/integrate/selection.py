@@ -65,7 +65,8 @@ def choose_polynomial(
         if k * _DRAWS_PER_FEATURE > n or k * 4 > pilot.draws.n // sampler.unit:
             break
         control = Polynomial(degree).for_target(target)
-        gain = _log_variance(control, pilot, sampler, target) - plain
+        with np.errstate(invalid="ignore"):
+            gain = _log_variance(control, pilot, sampler, target) - plain
         finite = gain[np.isfinite(gain)]
         score = float(finite.mean()) if len(finite) else 0.0
         if score < least:

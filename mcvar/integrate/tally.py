@@ -5,6 +5,7 @@ achieved, and the signs that the error bar cannot be trusted.
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -57,7 +58,9 @@ class Tally(ABC):
         self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
         self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
-        self._second: FloatArray = np.zeros(1)  # sum of w f²
+        self._pivot: FloatArray = np.zeros(1)  # c, near the mean, from the first weighted chunk
+        self._first: FloatArray = np.zeros(1)  # sum of w (f - c)
+        self._second: FloatArray = np.zeros(1)  # sum of w (f - c)²
 
     def add(self, group: int, draws: Draws, values: FloatArray) -> None:
         """Take in one chunk: values (n, m), unweighted, at draws of one group."""
@@ -65,15 +68,23 @@ class Tally(ABC):
         response = values if weights is None else weights[:, np.newaxis] * values
         if self.n == 0:
             self.takes_few_values = _few_distinct(values[:_DISTINCT_SAMPLE])
+            if weights is not None:
+                self._pivot = response.sum(axis=0) / max(float(weights.sum()), 1e-300)
         raw = Moments.of(response)
-        if not self._keep(group, draws, values, response, raw):
-            self._raw = raw if self._raw is None else self._raw + raw
         self.note(raw.n, np.maximum(response.max(axis=0), -response.min(axis=0)))
         if weights is not None:
             self.weight_sum += float(weights.sum())
             self.weight_squares += float(weights @ weights)
-            self._second = self._second + np.einsum("ij,ij->j", response, values)
+            centred = values - self._pivot
+            weighted = weights[:, np.newaxis] * centred
+            self._first = self._first + weighted.sum(axis=0)
+            self._second = self._second + np.einsum("ij,ij->j", weighted, centred)
             self._keep_largest(weights)
+            if self.target.self_normalized:
+                # Ratios of means about c keep the digits that a large mean would cost.
+                values, response = centred, weighted
+        if not self._keep(group, draws, values, response, raw):
+            self._raw = raw if self._raw is None else self._raw + raw
 
     def note(self, n: int, largest: FloatArray) -> None:
         """Count n draws whose weighted values have these largest magnitudes."""
@@ -121,7 +132,8 @@ class Tally(ABC):
         """Return the estimate, scaled by the target's mass, and the mean weight of a ratio."""
         combined = self._combined()
         if self.target.self_normalized:
-            return combine.ratio(combined)
+            value, weight = combine.ratio(combined)
+            return replace(value, mean=value.mean + self._pivot), weight
         mass = self.target.mass
         if mass == 1:
             return combined, None
@@ -136,10 +148,10 @@ class Tally(ABC):
         """
         raw = self.raw()
         if self.target.self_normalized:
-            mean = raw.value_mean * self.n / self.weight_sum
-            return (self._second / self.weight_sum - mean**2) / self.n
+            mean = self._first / self.weight_sum
+            return np.maximum(self._second / self.weight_sum - mean**2, 0) / self.n
         if self.weight_sum > 0 and self.target.weights_average_one:
-            variance = self._second / self.n - raw.value_mean**2
+            variance = np.maximum(self._second / self.n - (self._first / self.n) ** 2, 0)
         else:
             variance = raw.values / raw.n
         return variance * self.target.mass**2 / self.n

@@ -35,6 +35,7 @@ _TRAINING_SHARE = 8  # one evaluation in 8 trains the mixture
 _MOST_TRAINING = 8192
 _MOST_COMPONENTS = 4
 _ROUNDS = 4  # each drawn from the mixture of the round before
+_LEAST_DRAWS = 50  # expected of a component for its density to serve as a control
 _FEW_HITS = 10  # per dimension: effective draws below which a power of |w f| is fitted instead
 _TOO_FEW_HITS = 10  # in all, after the last round
 _POWERS = (1.0, 0.5, 0.25, 0.12, 0.06)  # of |w f|, tried in turn where hits are few
@@ -107,7 +108,7 @@ class Importance(Sampler):
             return Prepared(self, target)
         if self.proposals is not None:
             proposals = [as_target(proposal) for proposal in self.proposals]
-            mixture = _defensive(target, proposals, self.shares, self.defensive)
+            mixture = _defensive(target, proposals, self.shares, self.defensive, n)
             inner: Sampler = self if mixture.n_uniform else MonteCarlo()
             return Prepared(inner, mixture)
         needs_uniforms(self.name, target)
@@ -132,7 +133,8 @@ class Importance(Sampler):
             training.add(moved, integrand(moved), None if warp is None else warp.mixture)
             components, shares = training.fit(rng)
             if components:
-                mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive)
+                left = (_TRAINING_SHARE - 1) * n
+                mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive, left)
                 warp = NormalMixtureWarp(mixture)
         warnings: tuple[str, ...] = ()
         if training.effective < _TOO_FEW_HITS:
@@ -222,7 +224,7 @@ class NormalMixtureWarp:
 
 
 def _defensive(
-    target: Target, proposals: Sequence[Target], shares: Any, defensive: float
+    target: Target, proposals: Sequence[Target], shares: Any, defensive: float, n: int
 ) -> MixtureProposal:
     relative = np.ones(len(proposals)) if shares is None else as_finite_array("shares", shares)
     if relative.shape != (len(proposals),) or (relative <= 0).any():
@@ -230,7 +232,7 @@ def _defensive(
             f"shares must be {len(proposals)} positive numbers, got {relative.tolist()}."
         )
     alphas = np.concatenate([[defensive], (1 - defensive) * relative / relative.sum()])
-    return MixtureProposal(target, [_as_law(target), *proposals], alphas)
+    return MixtureProposal(target, [_as_law(target), *proposals], alphas, _LEAST_DRAWS / n)
 
 
 def _as_law(target: Target) -> Target:

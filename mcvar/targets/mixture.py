@@ -17,7 +17,8 @@ class MixtureProposal(Target):
 
     The densities' ratios q_j/q − 1 average to zero over the draws and serve as controls
     (Owen & Zhou 2000, eq. 9): with them the estimate is at most slightly worse than importance
-    sampling from the best component alone.
+    sampling from the best component alone. Components with a share below `least_share` are left
+    out of the controls: where one is never drawn, the average of its ratio is not zero.
 
     Parameters
     ----------
@@ -27,13 +28,21 @@ class MixtureProposal(Target):
         The laws q_j; each needs `logpdf`.
     shares : array_like, shape (J,)
         α_j, positive, summing to one.
+    least_share : float
+        Share from which a component serves as a control.
 
     References
     ----------
     Owen & Zhou, "Safe and effective importance sampling", JASA 95 (2000).
     """
 
-    def __init__(self, target: Target, components: Sequence[Target], shares: FloatArray) -> None:
+    def __init__(
+        self,
+        target: Target,
+        components: Sequence[Target],
+        shares: FloatArray,
+        least_share: float = 0.0,
+    ) -> None:
         shares = as_finite_array("shares", shares)
         if shares.shape != (len(components),) or (shares <= 0).any():
             raise ValueError(
@@ -51,6 +60,7 @@ class MixtureProposal(Target):
         self.target = target
         self.components = tuple(components)
         self.shares = shares
+        self._controls = shares >= least_share
         self.ndim = target.ndim
         self.mass = target.mass
 
@@ -93,7 +103,7 @@ class MixtureProposal(Target):
         return Draws.unchecked(
             x=x,
             weights=np.exp(self.target.logpdf(x) - log_q),
-            zero_mean=np.exp(log_components - log_q).T - 1,
+            zero_mean=np.exp(log_components[self._controls] - log_q).T - 1,
         )
 
     def logpdf(self, x: FloatArray) -> FloatArray:
