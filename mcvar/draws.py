@@ -89,8 +89,7 @@ class Draws:
     def unchecked(cls, **fields: Any) -> "Draws":
         """Build draws that a sampler made itself, without paying for the checks of user input."""
         draws = object.__new__(cls)
-        for name, field in cls.__dataclass_fields__.items():
-            object.__setattr__(draws, name, fields.get(name, field.default))
+        draws.__dict__.update(fields)  # what is left out falls back to the class's defaults
         return draws
 
     @property

@@ -56,7 +56,7 @@ class Moments:
     ) -> "Moments":
         """Return the moments of ``values (n, m)`` and ``features (n, k)``."""
         n, m = values.shape
-        mean = values.mean(axis=0)
+        mean = np.add.reduce(values, axis=0) / n
         centred = values - mean
         own = centred.T @ centred if covariance else np.einsum("ij,ij->j", centred, centred)
         if features is None:
@@ -75,17 +75,19 @@ class Moments:
         n = self.n + other.n
         shift = other.mean - self.mean
         share = self.n * other.n / n
-        m = self.m
-        value_shift, feature_shift = shift[:m], shift[m:]
-        between = (
-            share * value_shift**2
-            if self.values.ndim == 1
-            else share * np.outer(value_shift, value_shift)
-        )
+        value_shift, feature_shift = shift[: self.m], shift[self.m :]
+        if self.values.ndim == 1:
+            between = share * value_shift**2
+        else:
+            between = share * np.outer(value_shift, value_shift)
+        mean = self.mean + shift * (other.n / n)
+        values = self.values + other.values + between
+        if self.k == 0:
+            return Moments(n, mean, values, self.cross, self.features)
         return Moments(
             n,
-            self.mean + shift * (other.n / n),
-            self.values + other.values + between,
+            mean,
+            values,
             self.cross + other.cross + share * np.outer(feature_shift, value_shift),
             self.features + other.features + share * np.outer(feature_shift, feature_shift),
         )

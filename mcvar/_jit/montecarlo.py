@@ -41,11 +41,12 @@ def fill_points(state, out):
 
 
 @functools.lru_cache(maxsize=32)
-def fused_loop(f, d):
+def fused_loop(f, d, unit):
     """Compile the Monte Carlo loop for the user's jitted `f` in dimension `d`.
 
-    Both are constants of the compilation: `f` is inlined and loops over `d` are unrolled. The
-    loop is not cached on disk: Numba would write an entry in every process and find it in none.
+    All are constants of the compilation: `f` is inlined, loops over `d` are unrolled, and the
+    `unit` cube is not scaled. The loop is not cached on disk: Numba would write an entry in every
+    process and find it in none.
     """
 
     @numba.njit(error_model="numpy", nogil=True)
@@ -77,7 +78,7 @@ def fused_loop(f, d):
                     b = c + (c << np.uint64(3))
                     c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
                     u = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-                    x[j] = low[j] + side[j] * u
+                    x[j] = u if unit else low[j] + side[j] * u
                 y = f(x)
                 largest = max(largest, abs(y))
                 if i == 0:

@@ -14,15 +14,15 @@ def row_loop(f, d):
     """
 
     @numba.njit(error_model="numpy", nogil=True)
-    def loop(x, out):
-        """Write ``f(x[i])`` to ``out[i]``.
+    def loop(columns, out):
+        """Write f of the i-th point to ``out[i]``.
 
-        (float64[:, :] (n, d), float64[::1]) -> None
+        (float64[:, :] (d, n), float64[::1] (n,)) -> None
         """
         point = np.empty(d)
         for i in range(out.size):
             for j in range(d):
-                point[j] = x[i, j]
+                point[j] = columns[j, i]
             out[i] = f(point)
 
     return loop

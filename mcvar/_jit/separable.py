@@ -20,6 +20,7 @@ def move_points(start, slope, u, x, weight):
     d, n = u.shape
     bins = start.shape[1] - 1
     half_width = 0.5 / bins
+    highest = 1.0 - 2.0**-53
     for i in range(n):
         weight[i] = 1.0
     for j in range(d):
@@ -29,5 +30,6 @@ def move_points(start, slope, u, x, weight):
             t -= k
             left = slope[j, k]
             step = slope[j, k + np.uint32(1)] - left
-            x[j, i] = start[j, k] + t * half_width * (2.0 * left + t * step)
+            moved = start[j, k] + t * half_width * (2.0 * left + t * step)
+            x[j, i] = min(moved, highest)  # rounding could reach 1, where quantiles are infinite
             weight[i] *= left + t * step

@@ -1,5 +1,5 @@
 """The engine behind `mcvar.estimate`."""
 
-from mcvar.integrate.estimate import estimate
+from mcvar.integrate.estimation import estimate
 
 __all__ = ["estimate"]

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from mcvar._typing import FloatArray, IntArray
 
@@ -29,6 +28,8 @@ def cross_fitted_residuals(
     mean : ndarray, shape (n, m)
         Known expectation of the prediction that served each draw.
     """
+    from sklearn.base import clone
+
     residual, mean = np.empty_like(values), np.empty_like(values)
     labels = np.unique(groups)
     for label in labels:

@@ -7,14 +7,18 @@ from mcvar._typing import BoolArray, FloatArray
 from mcvar.exceptions import ControlMeanError
 from mcvar.integrate.tally import MomentTally, Tally
 
-_DOMINANT = 0.5  # share of Σ(wf)² in one draw at which the variance rests on that draw
+_DOMINANT = 0.25  # share of Σ(wf)² in one draw at which the variance rests on four or fewer
 _HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3)
 _ENOUGH = 100  # draws below which shares say nothing
 _CHANCE = 1e-7  # false-alarm probability of the test of a control's mean
 
 
-def reasons_to_suspect(tally: Tally) -> list[str]:
-    """Return the reasons, in prose; none means none was seen."""
+def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
+    """Return the reasons, in prose; none means none was seen.
+
+    `weights_matter` says whether the weights themselves are averaged (ratios), or come from the
+    user. Those of a sampler's own map are bounded, and large only where the integrand is small.
+    """
     reasons = []
     # Rounding leaves a constant function a spread of some units in the last place.
     spread = tally.plain_variance() * tally.n
@@ -41,9 +45,9 @@ def reasons_to_suspect(tally: Tally) -> list[str]:
         if dominated.any():
             reasons.append(
                 f"one draw of {tally.n} makes up {share.max():.0%} of the sum of squares"
-                f"{_where(dominated)}: the error bar rests on that draw."
+                f"{_where(dominated)}: the error bar rests on a few draws."
             )
-    if len(tally.top_weights):
+    if weights_matter and len(tally.top_weights):
         reasons += _suspect_weights(tally)
     return reasons
 
@@ -61,8 +65,6 @@ def identical_replicates(tally: Tally, variance: FloatArray) -> list[str]:
 
 
 def _suspect_weights(tally: Tally) -> list[str]:
-    if not (tally.target.self_normalized or tally.target.weights_average_one):
-        return []
     share = float(tally.top_weights.max()) / tally.weight_sum
     if share > (0.1 if tally.n >= _ENOUGH else 0.5):
         return [

@@ -1,11 +1,24 @@
 """Features of expectation zero under the law that draws are made from."""
 
+from typing import TYPE_CHECKING, Any, TypeGuard
+
 import numpy as np
 
 from mcvar._typing import FloatArray
-from mcvar.control import LinearControl
 from mcvar.draws import Draws
 from mcvar.targets import Target
+
+if TYPE_CHECKING:
+    from mcvar.control import LinearControl
+
+
+def is_linear(control: Any) -> "TypeGuard[LinearControl]":
+    """Whether `control` is linear in features of known mean.
+
+    Told by what it offers, not by its class: scikit-learn, from which the class derives, is loaded
+    only where a control is used.
+    """
+    return callable(getattr(control, "features", None)) and hasattr(control, "feature_mean")
 
 
 class ZeroMeanFeatures:
@@ -16,7 +29,9 @@ class ZeroMeanFeatures:
     whether to use the functions of known mean that the draws bring along.
     """
 
-    def __init__(self, control: LinearControl | None, target: Target, *, own: bool = True) -> None:
+    def __init__(
+        self, control: "LinearControl | None", target: Target, *, own: bool = True
+    ) -> None:
         self.control = control
         self._own = own
         self._mass = target.mass
@@ -35,7 +50,7 @@ class ZeroMeanFeatures:
         known = self._known(self.control, draws)
         return known if own is None else np.concatenate([known, own], axis=1)
 
-    def _known(self, control: LinearControl, draws: Draws) -> FloatArray:
+    def _known(self, control: "LinearControl", draws: Draws) -> FloatArray:
         features, mean = control.features(draws.x), control.feature_mean()
         weights = draws.weights
         if weights is None or control.law == "draws":

@@ -8,13 +8,12 @@ from scipy import special
 
 from mcvar._checks import as_finite_array
 from mcvar._typing import FloatArray, IntArray
-from mcvar.control import LinearControl
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.crossfit import check_regressor, cross_fitted_residuals
 from mcvar.integrate.diagnose import check_feature_means, reasons_to_suspect
-from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.tally import MomentTally
 from mcvar.moments import Moments
@@ -56,9 +55,9 @@ def estimate_given(
     centred = values - pivot
     if draws.n < 2:
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")
-    is_linear = isinstance(control, LinearControl) and not control.needs_training
-    if control is None or isinstance(control, str) or is_linear:
-        linear = control if isinstance(control, LinearControl) else None
+    from_moments = is_linear(control) and not control.needs_training
+    if control is None or isinstance(control, str) or from_moments:
+        linear = control if is_linear(control) else None
         if isinstance(control, str) and control != "auto":
             raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
         features = ZeroMeanFeatures(linear, law, own=control is not None)
@@ -79,7 +78,7 @@ def estimate_given(
         covariance=False,
     )
     tally.add(0, draws, values)
-    reasons = reasons_to_suspect(tally)
+    reasons = reasons_to_suspect(tally, weights_matter=True)
     if draws.chain is not None:
         reasons += _chains_disagree(response, draws.chain)
     plain = tally.plain_variance()
@@ -114,7 +113,7 @@ def describe(control: Any, folds: int) -> str:
     """Say in a few words which control was used, and how it was fitted."""
     if control is None:
         return "none"
-    text = control.describe() if isinstance(control, LinearControl) else repr(control)
+    text = control.describe() if is_linear(control) else repr(control)
     return f"{text}, fitted on the draws it corrects (folds=1)" if folds == 1 else text
 
 

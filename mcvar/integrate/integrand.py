@@ -79,7 +79,7 @@ class Integrand:
             from mcvar._jit.rows import row_loop
 
             out = np.empty(len(x))
-            row_loop(self.function, x.shape[1])(x, out)
+            row_loop(self.function, x.shape[1])(x.T, out)
             return out
         if self.is_vectorized:
             return self.function(x)

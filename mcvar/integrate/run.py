@@ -13,6 +13,7 @@ from mcvar.moments import Moments
 from mcvar.samplers import BLOCK, CHUNK, BlockedStream, Plan, Sampler, Stream, stream_seed
 from mcvar.targets import Product, Target
 
+_WORTH_COMPILING = 2**20  # draws
 _FUSED_TILE = 1024  # points whose sums are centred together
 MAIN = 0  # place of the estimate's own draws among a run's streams; training uses 1, 2, ...
 
@@ -32,6 +33,7 @@ class Run:
         tally: Tally,
         seed: int,
         *,
+        n: int,
         on_progress: Callable[[int], Any],
     ) -> None:
         self._integrand = integrand
@@ -40,6 +42,9 @@ class Run:
         self._tally = tally
         self._seed = seed
         self._on_progress = on_progress
+        self._draws_only = isinstance(tally, MomentTally) and tally.features.control is None
+        # Loading Numba pays only in long runs that do little else than draw.
+        self._compiles = n >= _WORTH_COMPILING and self._draws_only
         self._streams: list[Stream] = []
         self._done: list[int] = []
 
@@ -48,7 +53,10 @@ class Run:
         for replicate in range(plan.replicates):
             if replicate == len(self._streams):
                 seed = stream_seed(self._seed, MAIN, replicate)
-                self._streams.append(self._sampler.open(self._target, plan.size, seed))
+                stream = self._sampler.open(self._target, plan.size, seed)
+                if self._compiles and isinstance(stream, BlockedStream):
+                    stream.compile()
+                self._streams.append(stream)
                 self._done.append(0)
             self._extend(replicate, plan.size)
             if not self._sampler.extensible:
@@ -78,8 +86,7 @@ class Run:
             and isinstance(stream, BlockedStream)
             and isinstance(self._target, Product)
             and self._target.is_box
-            and isinstance(self._tally, MomentTally)
-            and self._tally.features.control is None
+            and self._draws_only
             and not self._tally.covariance
         )
 
@@ -89,18 +96,18 @@ class Run:
         assert isinstance(stream, BlockedStream)
         assert isinstance(self._target, Product)
         assert isinstance(self._tally, MomentTally)
-        loop = fused_loop(self._integrand.function, self._target.ndim)
-        with stream.state(start) as words:
-            mean, squares, largest, bad = loop(
-                words, self._target.low, self._target.side, count, _FUSED_TILE
-            )
-            self._integrand.n_evaluations += count
-            if bad >= 0:
-                self._replay(words, start, bad, min(_FUSED_TILE, count - bad))
+        loop = fused_loop(self._integrand.function, self._target.ndim, self._target.is_unit)
+        words = stream.words(start)
+        mean, squares, largest, bad = loop(
+            words, self._target.low, self._target.side, count, _FUSED_TILE
+        )
+        self._integrand.n_evaluations += count
+        if bad >= 0:
+            self._replay(words, start, bad, min(_FUSED_TILE, count - bad))
         moments = Moments(
             count, np.array([mean]), np.array([squares]), np.empty((0, 1)), np.empty((0, 0))
         )
-        self._tally.note(moments, np.array([largest]))
+        self._tally.note(count, np.array([largest]))
         self._tally.merge(0, moments)
 
     def _replay(self, words: Any, start: int, first: int, count: int) -> None:

@@ -1,19 +1,21 @@
 """Choosing and training a control on draws that the estimate does not use."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcvar._typing import FloatArray
-from mcvar.control import LinearControl, Polynomial
 from mcvar.draws import Draws
 from mcvar.integrate import combine
-from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.tally import MomentTally
 from mcvar.samplers import CHUNK, Sampler
 from mcvar.targets import Target
 from mcvar.targets.basis import n_total_degree
+
+if TYPE_CHECKING:
+    from mcvar.control import LinearControl, Polynomial
 
 _DEGREES = (1, 2, 3, 4)
 _PILOT_SHARE = 16  # auto spends one evaluation in 16 on choosing
@@ -33,7 +35,7 @@ class Pilot:
 
 def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
     """Evaluations to spend on choosing or training the control; 0 for none."""
-    if isinstance(control, LinearControl) and control.needs_training:
+    if is_linear(control) and control.needs_training:
         return min(max(n // 8, _LEAST_PILOT), CHUNK)
     if control != "auto" or sampler.replicated or target.basis() is None:
         return 0
@@ -42,7 +44,9 @@ def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
     return size if size >= _LEAST_PILOT else 0
 
 
-def choose_polynomial(pilot: Pilot, sampler: Sampler, target: Target, n: int) -> Polynomial | None:
+def choose_polynomial(
+    pilot: Pilot, sampler: Sampler, target: Target, n: int
+) -> "Polynomial | None":
     """Return the polynomial control with the least out-of-fold variance, or None.
 
     Parameters
@@ -52,6 +56,8 @@ def choose_polynomial(pilot: Pilot, sampler: Sampler, target: Target, n: int) ->
     n : int
         Draws that the estimate will use.
     """
+    from mcvar.control import Polynomial
+
     best, least = None, np.log(_WORTHWHILE)
     plain = _log_variance(None, pilot, sampler, target)
     for degree in _DEGREES:
@@ -69,7 +75,7 @@ def choose_polynomial(pilot: Pilot, sampler: Sampler, target: Target, n: int) ->
 
 
 def _log_variance(
-    control: LinearControl | None, pilot: Pilot, sampler: Sampler, target: Target
+    control: "LinearControl | None", pilot: Pilot, sampler: Sampler, target: Target
 ) -> FloatArray:
     tally = MomentTally(
         ZeroMeanFeatures(control, target),

@@ -54,8 +54,8 @@ class Tally(ABC):
         self.weight_sum = 0.0
         self.weight_squares = 0.0
         self.top_weights = np.empty(0)
+        self._least_top = 0.0
         self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
-        self.squares: FloatArray = np.zeros(1)  # sum of (w f)²
         self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
         self._pivot: FloatArray = np.zeros(1)  # c, near the mean, from the first weighted chunk
@@ -66,31 +66,53 @@ class Tally(ABC):
         """Take in one chunk: values (n, m), unweighted, at draws of one group."""
         weights = draws.weights
         response = values if weights is None else weights[:, np.newaxis] * values
-        raw = Moments.of(response)
         if self.n == 0:
             self.takes_few_values = _few_distinct(values[:_DISTINCT_SAMPLE])
             if weights is not None:
                 self._pivot = response.sum(axis=0) / max(float(weights.sum()), 1e-300)
-        self.note(raw, np.abs(response).max(axis=0))
+        raw = Moments.of(response)
+        largest = np.maximum(response.max(axis=0), -response.min(axis=0))
         if weights is not None:
             self.weight_sum += float(weights.sum())
             self.weight_squares += float(weights @ weights)
             centred = values - self._pivot
             weighted = weights[:, np.newaxis] * centred
             self._first = self._first + weighted.sum(axis=0)
-            self._second = self._second + (weighted * centred).sum(axis=0)
-            self.top_weights = _largest(np.concatenate([self.top_weights, weights]))
+            self._second = self._second + np.einsum("ij,ij->j", weighted, centred)
+            self._keep_largest(weights)
             if self.target.self_normalized:
                 # Ratios of means about c keep the digits that a large mean would cost.
                 values, response = centred, weighted
-        self._keep(group, draws, values, response, raw)
+        if not self._keep(group, draws, values, response, raw):
+            self._raw = raw if self._raw is None else self._raw + raw
+        self.note(raw.n, largest)
 
-    def note(self, raw: Moments, largest: FloatArray) -> None:
-        """Take in what diagnostics need of one chunk's weighted values."""
-        self.n += raw.n
-        self._raw = raw if self._raw is None else self._raw + raw
+    def note(self, n: int, largest: FloatArray) -> None:
+        """Count n draws whose weighted values have these largest magnitudes."""
+        self.n += n
         self.largest = np.maximum(self.largest, largest)
-        self.squares = self.squares + raw.values + raw.n * raw.value_mean**2
+
+    def raw(self) -> Moments:
+        """Moments of the weighted values themselves."""
+        assert self._raw is not None
+        return self._raw
+
+    @property
+    def squares(self) -> FloatArray:
+        """Sum of (w f)², shape (m,)."""
+        raw = self.raw()
+        return raw.values + raw.n * raw.value_mean**2
+
+    def _keep_largest(self, weights: FloatArray) -> None:
+        if len(self.top_weights) == _TOP_WEIGHTS:
+            weights = weights[weights > self._least_top]
+            if not len(weights):
+                return
+        merged = np.concatenate([self.top_weights, weights])
+        if len(merged) >= _TOP_WEIGHTS:
+            merged = np.partition(merged, -_TOP_WEIGHTS)[-_TOP_WEIGHTS:]
+            self._least_top = float(merged.min())
+        self.top_weights = merged
 
     @abstractmethod
     def _keep(
@@ -100,8 +122,8 @@ class Tally(ABC):
         values: FloatArray,
         response: FloatArray,
         raw: Moments,
-    ) -> None:
-        """Store what the estimate needs."""
+    ) -> bool:
+        """Store what the estimate needs; return whether `raw` is part of that, as it is."""
 
     @abstractmethod
     def _combined(self) -> combine.Combined:
@@ -125,14 +147,14 @@ class Tally(ABC):
 
         For weighted draws of a normalised target this is Var f under the target itself.
         """
-        assert self._raw is not None
+        raw = self.raw()
         if self.target.self_normalized:
             mean = self._first / self.weight_sum
             return np.maximum(self._second / self.weight_sum - mean**2, 0) / self.n
         if self.weight_sum > 0 and self.target.weights_average_one:
             variance = np.maximum(self._second / self.n - (self._first / self.n) ** 2, 0)
         else:
-            variance = self._raw.values / self._raw.n
+            variance = raw.values / raw.n
         return variance * self.target.mass**2 / self.n
 
     @property
@@ -168,14 +190,14 @@ class MomentTally(Tally):
         values: FloatArray,
         response: FloatArray,
         raw: Moments,
-    ) -> None:
+    ) -> bool:
         features = self.features(draws)
         if self.target.self_normalized:
             assert draws.weights is not None
             response = np.column_stack([response, draws.weights])
-        if features is None and self.unit == 1 and not self.covariance:
+        elif features is None and self.unit == 1 and not self.covariance:
             self.merge(group, raw)
-            return
+            return True
         if self.unit > 1:
             response = _unit_means(response, self.unit)
             features = None if features is None else _unit_means(features, self.unit)
@@ -186,6 +208,11 @@ class MomentTally(Tally):
             self._after = left if self._after is None else self._after + left
         else:
             self._into_folds(response, features)
+        return False
+
+    def raw(self) -> Moments:
+        """Moments of the weighted values, which the groups hold where there is no control."""
+        return total(self.parts()) if self._raw is None else super().raw()
 
     def _into_folds(self, response: FloatArray, features: FloatArray) -> None:
         """Give contiguous parts of a chunk of independent draws to the folds."""
@@ -248,8 +275,9 @@ class StoredTally(Tally):
         values: FloatArray,
         response: FloatArray,
         raw: Moments,
-    ) -> None:
+    ) -> bool:
         self._chunks.append((group, draws.x.copy(), values, draws.weights))
+        return False
 
     def _combined(self) -> combine.Combined:
         x = np.concatenate([x for _, x, _, _ in self._chunks])
@@ -285,9 +313,3 @@ def _unit_means(rows: FloatArray, unit: int) -> FloatArray:
 def _few_distinct(values: FloatArray) -> BoolArray:
     distinct = np.array([len(np.unique(column)) for column in values.T])
     return distinct <= max(4, len(values) // 16)
-
-
-def _largest(weights: FloatArray) -> FloatArray:
-    if len(weights) <= _TOP_WEIGHTS:
-        return weights
-    return np.partition(weights, -_TOP_WEIGHTS)[-_TOP_WEIGHTS:]

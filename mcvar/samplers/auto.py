@@ -120,7 +120,7 @@ class _Branch:
         moved = self._training.map(u)
         outside = moved.u if self._rotation is None else self._rotation(moved.u).u
         values = self._integrand(outside)
-        self._training.add(moved.u, values)
+        self._training.add(moved, values)
         assert moved.weights is not None
         return values * moved.weights[:, np.newaxis]
 

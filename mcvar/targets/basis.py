@@ -115,20 +115,34 @@ class ProductBasis:
         return out.T
 
     def _univariate(self, t: FloatArray, degree: int) -> FloatArray:
-        n, d = t.shape
-        values = np.empty((degree, d, n))
-        for dimension, family in enumerate(self.families):
+        """Evaluate p_1 .. p_degree of every coordinate: shape (degree, d, n)."""
+        values = np.empty((degree, *t.shape[::-1]))
+        for rows, family in self._runs():
+            # Coordinates of one family go through the recurrence together, in place.
             a, b = family.recurrence(degree)
             root = np.sqrt(b)
-            column = t[:, dimension]
-            previous: FloatArray | float = 1.0
-            current = (column - a[0]) / root[0]
-            values[0, dimension] = current
+            points = t.T[rows]
+            np.multiply(points - a[0] if a[0] else points, 1 / root[0], out=values[0, rows])
             for j in range(1, degree):
-                following = ((column - a[j]) * current - root[j - 1] * previous) / root[j]
-                previous, current = current, following
-                values[j, dimension] = current
+                here = values[j, rows]
+                np.multiply(points - a[j] if a[j] else points, values[j - 1, rows], out=here)
+                if j == 1:
+                    here -= root[0]
+                else:
+                    here -= root[j - 1] * values[j - 2, rows]
+                here *= 1 / root[j]
         return values
+
+    def _runs(self) -> list[tuple[slice, Family]]:
+        """Consecutive coordinates of the same family."""
+        starts = [
+            j for j, family in enumerate(self.families) if j == 0 or family != self.families[j - 1]
+        ]
+        ends = [*starts[1:], len(self.families)]
+        return [
+            (slice(start, end), self.families[start])
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     @staticmethod
     def _product(powers: FloatArray, index: tuple[int, ...]) -> FloatArray:

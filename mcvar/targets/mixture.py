@@ -82,7 +82,7 @@ class MixtureProposal(Target):
 
     def transport(self, u: FloatArray) -> Draws:
         """Return weighted draws."""
-        return self._weigh(self.from_uniform(u))
+        return self.weigh(self.from_uniform(u))
 
     def random(self, n: int, rng: np.random.Generator) -> Draws:
         """Return n independent weighted draws."""
@@ -94,9 +94,10 @@ class MixtureProposal(Target):
             rows = chosen == j
             if rows.any():
                 x[rows] = component.random(int(rows.sum()), rng).x
-        return self._weigh(x)
+        return self.weigh(x)
 
-    def _weigh(self, x: FloatArray) -> Draws:
+    def weigh(self, x: FloatArray) -> Draws:
+        """Attach balance weights and known-mean density ratios to points of the mixture."""
         log_components = np.stack([component.logpdf(x) for component in self.components])
         log_q = special.logsumexp(log_components, b=self.shares[:, np.newaxis], axis=0)
         return Draws.unchecked(

@@ -29,7 +29,7 @@ class Product(Target):
     ...     lambda x: x[:, 0] * np.exp(-x[:, 1] ** 2),
     ...     mcvar.targets.Product([scipy.stats.gamma(2), (-np.inf, np.inf)]), n=2**14, rng=1,
     ... )
-    >>> abs(est.value - 2 * np.sqrt(np.pi)) < 0.01
+    >>> bool(abs(est.value - 2 * np.sqrt(np.pi)) < 0.01)
     True
     """
 
@@ -45,7 +45,7 @@ class Product(Target):
         if self.is_box:
             self.low = np.array([side.low for side in sides])
             self.side = np.array([side.high for side in sides]) - self.low
-            self._is_unit = bool((self.low == 0).all() and (self.side == 1).all())
+            self.is_unit = bool((self.low == 0).all() and (self.side == 1).all())
 
     def __repr__(self) -> str:
         return f"Product({list(self.marginals)})"
@@ -53,7 +53,7 @@ class Product(Target):
     def from_uniform(self, u: FloatArray) -> FloatArray:
         """Map each column by its quantile function."""
         if self.is_box:
-            return u if self._is_unit else u * self.side + self.low
+            return u if self.is_unit else u * self.side + self.low
         u = np.maximum(u, TINY)
         x = np.empty(u.shape[::-1])
         for j, marginal in enumerate(self.marginals):
@@ -65,6 +65,8 @@ class Product(Target):
         return Draws.unchecked(x=self.from_uniform(u), weights=self._weights(u))
 
     def _weights(self, u: FloatArray) -> FloatArray | None:
+        if self.weights_average_one:
+            return None
         u = np.maximum(u, TINY)
         weights = None
         for j, marginal in enumerate(self.marginals):

@@ -50,8 +50,8 @@ class Unnormalized(Target):
     >>> import numpy as np, scipy.stats, mcvar
     >>> target = mcvar.Unnormalized(lambda x: -x[:, 0] ** 4, proposal=scipy.stats.t(5))
     >>> est = mcvar.estimate(lambda x: x[:, 0] ** 2, target, n=2**14, rng=1)
-    >>> abs(est.value - 0.33799) < 1e-3, abs(est.log_normalizer.value - np.log(1.8128)) < 1e-3
-    (True, True)
+    >>> round(est.value, 4), round(est.log_normalizer.value, 4)
+    (0.338, 0.5949)
     """
 
     self_normalized = True

@@ -67,7 +67,7 @@ def test_fill_points_advances_the_state():
 @pytest.mark.parametrize("form", ["compiled", "python"])
 @pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_fused_loop_agrees_with_numpy(form):
-    loop = montecarlo.fused_loop(scalar, 3)
+    loop = montecarlo.fused_loop(scalar, 3, False)
     loop = loop if form == "compiled" else loop.py_func
     low, side = np.array([0.0, -1.0, 2.0]), np.array([1.0, 2.0, 0.5])
     mean, squares, largest, bad = loop(words_of(3), read_only(low), read_only(side), 1000, 64)
@@ -78,7 +78,7 @@ def test_fused_loop_agrees_with_numpy(form):
 
 @pytest.mark.parametrize("tile", [1, 7, 64, 5000])
 def test_fused_loop_does_not_depend_on_the_tile(tile):
-    loop = montecarlo.fused_loop(scalar, 3)
+    loop = montecarlo.fused_loop(scalar, 3, False)
     low, side = np.zeros(3), np.ones(3)
     result = loop(words_of(3), low, side, 3000, tile)
     np.testing.assert_allclose(result, loop(words_of(3), low, side, 3000, 1024), rtol=1e-12)
@@ -92,7 +92,7 @@ def test_fused_loop_names_the_bad_tile_and_keeps_the_state():
         return np.nan if x[0] == bad_at else x[0]
 
     state = words_of(3)
-    *_, bad = montecarlo.fused_loop(f, 3)(state, np.zeros(3), np.ones(3), 500, 64)
+    *_, bad = montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), 500, 64)
     assert bad == 300 // 64 * 64
     assert (state == words_of(3)).all()
 
@@ -102,7 +102,7 @@ def test_fused_loop_keeps_digits_far_from_zero():
     def f(x):
         return 1e9 + x[0]
 
-    *_, squares, _, _ = montecarlo.fused_loop(f, 1)(
+    *_, squares, _, _ = montecarlo.fused_loop(f, 1, True)(
         words_of(1), np.zeros(1), np.ones(1), 10_000, 1024
     )
     u = naive.sfc64_uniforms(1, 10_000, 1)
@@ -117,7 +117,7 @@ def test_row_loop_agrees_point_by_point(form, layout):
     x = layouts((40, 3))[layout]
     x[:] = np.random.default_rng(1).random((40, 3))
     out = np.empty(40)
-    loop(read_only(x), out)
+    loop(read_only(x).T, out)
     np.testing.assert_allclose(out, [scalar.py_func(row) for row in x], rtol=1e-15)
 
 
@@ -182,8 +182,8 @@ for n in (1, 63, 64, 257, 1000):
     out = np.empty((3, n))
     montecarlo.fill_points(state, out)
     f = numba.njit(lambda x: x[0] * x[2])
-    montecarlo.fused_loop(f, 3)(state, np.zeros(3), np.ones(3), n, 64)
-    rows.row_loop(f, 3)(out.T, np.empty(n))
+    montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), n, 64)
+    rows.row_loop(f, 3)(out, np.empty(n))
     columns = np.ones((3, 30), np.uint64)
     table = nets.sobol_table(columns, np.zeros(3, np.uint64))
     nets.fill_sobol(columns, table, 2**20, out)
@@ -193,7 +193,7 @@ for n in (1, 63, 64, 257, 1000):
     separable.move_points(*(getattr(SeparableMap(np.ones((3, 17))), a) for a in
                             ("_start", "_slope")), u, out, np.empty(n))
 try:
-    rows.row_loop(numba.njit(lambda x: x[5]), 3)(np.zeros((2, 3)), np.empty(2))
+    rows.row_loop(numba.njit(lambda x: x[5]), 3)(np.zeros((3, 2)), np.empty(2))
 except IndexError:
     print("bounds were checked")
 """

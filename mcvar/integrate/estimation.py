@@ -6,7 +6,6 @@ import numpy as np
 
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, Seed
-from mcvar.control import LinearControl
 from mcvar.draws import Draws
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.crossfit import check_regressor
@@ -16,7 +15,7 @@ from mcvar.integrate.diagnose import (
     identical_replicates,
     reasons_to_suspect,
 )
-from mcvar.integrate.features import ZeroMeanFeatures
+from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.given import describe, estimate_given
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.run import Run, progress_bar
@@ -157,7 +156,7 @@ def estimate(
 
     spent_before = function.n_evaluations
     update, close = progress_bar(progress, plans[-1].n)
-    run = Run(function, recipe, goal, tally, seed, on_progress=update)
+    run = Run(function, recipe, goal, tally, seed, n=plans[-1].n, on_progress=update)
     history: list[Look] = []
     status: Status = "converged" if tolerance is None else "budget"
     reasons: list[str] = []
@@ -189,7 +188,10 @@ def estimate(
     assert result is not None
     if tolerance is not None and status == "budget" and not reasons:
         reasons.append(_exhausted(shortfall, function.n_evaluations))
-    suspicions = [*prepared.warnings, *reasons_to_suspect(tally)]
+    suspicions = [
+        *prepared.warnings,
+        *reasons_to_suspect(tally, weights_matter=goal.self_normalized),
+    ]
     suspicions += identical_replicates(tally, result[0].variance)
     if pilot is not None:
         suspicions += _pilot_disagrees(pilot, goal, recipe, result[0])
@@ -233,7 +235,7 @@ def _as_control(control: Any, target: Target) -> Any:
         if control == "auto":
             return control
         raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control object.")
-    if isinstance(control, LinearControl):
+    if is_linear(control):
         return control.for_target(target)
     check_regressor(control)
     if not target.weights_average_one:
@@ -253,14 +255,14 @@ def _train_control(
     seed: np.random.SeedSequence,
 ) -> tuple[Any, Pilot | None]:
     """Choose or train the control on a pilot of its own; return it with the pilot."""
-    if isinstance(control, LinearControl):
+    if is_linear(control):
         control = control.for_target(target)
     size = pilot_size(control, sampler, target, n)
     if size == 0:
         return (None if isinstance(control, str) else control), None
     draws = sampler.open(target, size, seed)(0, size)
     pilot = Pilot(draws, function(draws, "pilot draws"))
-    if isinstance(control, LinearControl):
+    if is_linear(control):
         return control.trained(draws.x, pilot.values), pilot
     return choose_polynomial(pilot, sampler, target, n - size), pilot
 
@@ -279,7 +281,7 @@ def _tally(
         "folds": folds,
         "covariance": covariance,
     }
-    if chosen is None or isinstance(chosen, LinearControl):
+    if chosen is None or is_linear(chosen):
         return MomentTally(ZeroMeanFeatures(chosen, target, own=not without), target, **layout)
     return StoredTally(chosen, target, **layout)
 
