@@ -11,6 +11,8 @@ from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.exceptions import NonFiniteError
 
+_MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for weights
+
 
 class Integrand:
     """Evaluates a user's function at draws and checks what comes back.
@@ -98,9 +100,13 @@ class Integrand:
                 f"the integrand returned shape {values.shape}, after "
                 f"{'(n,)' if self.returns_scalar else f'(n, {self._m})'} on earlier points."
             )
-        # One pass over the sum finds trouble; only then is it worth locating.
-        if not np.isfinite(columns.sum()):
+        # One pass over the squares finds trouble; only then is it worth locating.
+        if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
             self.locate_non_finite(x, columns, block)
+            raise OverflowError(
+                f"the square of the integrand overflows in {block}, where values reach "
+                f"{np.abs(columns).max():.3g}; rescale the integrand."
+            )
         return columns
 
     def locate_non_finite(self, x: FloatArray, values: FloatArray, block: str) -> None:
