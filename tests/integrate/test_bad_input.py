@@ -197,8 +197,8 @@ def test_control_with_a_wrong_mean(sampler):
 @pytest.mark.xfail(
     strict=True,
     raises=mcvar.ControlMeanError,
-    reason="Student's t is far off for skewed features: exp(2z) is accused in a few of 1000 runs of "
-    "512 draws, where 1e-7 is promised",
+    reason="Student's t is far off for skewed features: exp(2z) is accused in a few of 1000 runs "
+    "of 512 draws, where 1e-7 is promised",
 )
 def test_right_means_are_not_accused():
     h = KnownMean(lambda x: np.exp(2 * x), np.full(2, np.exp(2)))
