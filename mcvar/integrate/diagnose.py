@@ -33,8 +33,8 @@ def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
         )
     elif tiny.any():
         reasons.append(
-            f"the integrand stays below {tally.largest[tiny].max():.2g}{_where(tiny)}, where squares "
-            "underflow and no error can be computed: rescale it."
+            f"the integrand stays below {tally.largest[tiny].max():.2g}{_where(tiny)}: its squares "
+            "underflow, so that no error can be computed; rescale it."
         )
     elif constant.any():
         reasons.append(
