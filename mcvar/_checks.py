@@ -14,11 +14,13 @@ from mcvar.exceptions import MissingExtraError
 
 def known_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Return ``name`` if it is among ``known``; otherwise suggest the nearest."""
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} must be a name, got {name!r}.")
     names = sorted(known)
     if name in names:
         return name
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise ValueError(f"unknown {kind} {name!r}{hint} Known: {', '.join(names)}.")
 
 
@@ -41,6 +43,8 @@ def as_real_array(name: str, values: Any) -> FloatArray:
         array = np.asarray(values)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked entries; fill them or leave them out.")
     if np.iscomplexobj(array):
         raise TypeError(
             f"{name} is complex ({array.dtype}); integrate real and imaginary parts as two columns."

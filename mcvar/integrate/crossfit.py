@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mcvar._checks import known_name
 from mcvar._typing import FloatArray, IntArray
 
 
@@ -53,6 +54,11 @@ def cross_fitted_residuals(
 
 def check_regressor(control: Any) -> None:
     """Refuse what cannot be a control."""
+    if isinstance(control, str):
+        known_name("control", control, ("auto", "KnownMean", "Polynomial"))
+        raise TypeError(
+            f"control={control!r} is a name; give the object mcvar.control.{control}(...)."
+        )
     if not all(callable(getattr(control, name, None)) for name in ("fit", "predict", "get_params")):
         raise TypeError(
             f"control must be 'auto', None, a control from mcvar.control or a scikit-learn "

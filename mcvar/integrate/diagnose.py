@@ -10,6 +10,7 @@ from mcvar.integrate.tally import MomentTally, Tally
 _DOMINANT = 0.25  # share of Σ(wf)² in one draw at which the variance rests on four or fewer
 _HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3)
 _ENOUGH = 100  # draws below which shares say nothing
+_TINY = 1e-140  # magnitude below which squares lose digits
 _CHANCE = 1e-7  # false-alarm probability of the test of a control's mean
 
 
@@ -24,10 +25,16 @@ def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
     spread = tally.plain_variance() * tally.n
     constant = spread <= (1e-14 * tally.largest * abs(tally.target.mass)) ** 2
     zero = tally.largest == 0
+    tiny = ~zero & (tally.largest < _TINY)
     if zero.any():
         reasons.append(
             f"the integrand was zero at all {tally.n} points{_where(zero)}: either it is zero, or "
             "its support was missed; restrict the target to where it is not zero."
+        )
+    elif tiny.any():
+        reasons.append(
+            f"the integrand stays below {tally.largest[tiny].max():.2g}{_where(tiny)}: its squares "
+            "underflow, so that no error can be computed; rescale it."
         )
     elif constant.any():
         reasons.append(

@@ -231,10 +231,8 @@ def _as_control(control: Any, target: Target) -> Any:
     """Return "auto", None, a linear control in the target's terms, or a regressor."""
     if control is None:
         return None
-    if isinstance(control, str):
-        if control == "auto":
-            return control
-        raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control object.")
+    if isinstance(control, str) and control == "auto":
+        return control
     if is_linear(control):
         return control.for_target(target)
     check_regressor(control)

@@ -58,10 +58,10 @@ def estimate_given(
     if draws.n < 2:
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     from_moments = is_linear(control) and not control.needs_training
+    if isinstance(control, str) and control != "auto":
+        check_regressor(control)
     if control is None or isinstance(control, str) or from_moments:
         linear = control if is_linear(control) else None
-        if isinstance(control, str) and control != "auto":
-            raise ValueError(f"unknown control {control!r}; expected 'auto', None or a control.")
         features = ZeroMeanFeatures(linear, law, own=control is not None)
         response = _linear_residuals(features, draws, centred, folds)
     else:

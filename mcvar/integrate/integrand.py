@@ -11,6 +11,8 @@ from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.exceptions import NonFiniteError
 
+_MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for weights
+
 
 class Integrand:
     """Evaluates a user's function at draws and checks what comes back.
@@ -46,6 +48,7 @@ class Integrand:
         self.returns_scalar = True
         self._seed = seed
         self._m: int | None = None
+        self._is_checked = False
 
     @property
     def m(self) -> int:
@@ -76,14 +79,30 @@ class Integrand:
     def _evaluate(self, x: FloatArray) -> Any:
         self.n_evaluations += len(x)
         if self.is_compiled:
+            self.check_compiled(x[0])
             from mcvar._jit.rows import row_loop
 
             out = np.empty(len(x))
             row_loop(self.function, x.shape[1])(x.T, out)
             return out
         if self.is_vectorized:
-            return self.function(x)
+            # Controls are evaluated at the same points afterwards: they must not change.
+            points = x.view()
+            points.flags.writeable = False
+            return self.function(points)
         return [self.function(np.ascontiguousarray(point)) for point in x]
+
+    def check_compiled(self, point: FloatArray) -> None:
+        """Refuse a compiled function that does not return one real number, before it is inlined."""
+        if self._is_checked:
+            return
+        returned = as_real_array("the compiled integrand's output", self.function(point.copy()))
+        if returned.ndim:
+            raise ValueError(
+                f"the compiled integrand returned shape {returned.shape} for one point; "
+                "expected a number. If it takes all points at once, pass vectorized=True."
+            )
+        self._is_checked = True
 
     def _checked(self, x: FloatArray, returned: Any, block: str) -> FloatArray:
         values = as_real_array("the integrand's output", returned)
@@ -98,9 +117,13 @@ class Integrand:
                 f"the integrand returned shape {values.shape}, after "
                 f"{'(n,)' if self.returns_scalar else f'(n, {self._m})'} on earlier points."
             )
-        # One pass over the sum finds trouble; only then is it worth locating.
-        if not np.isfinite(columns.sum()):
+        # One pass over the squares finds trouble; only then is it worth locating.
+        if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
             self.locate_non_finite(x, columns, block)
+            raise OverflowError(
+                f"the square of the integrand overflows in {block}, where values reach "
+                f"{np.abs(columns).max():.3g}; rescale the integrand."
+            )
         return columns
 
     def locate_non_finite(self, x: FloatArray, values: FloatArray, block: str) -> None:

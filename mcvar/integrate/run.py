@@ -96,6 +96,7 @@ class Run:
         assert isinstance(stream, BlockedStream)
         assert isinstance(self._target, Product)
         assert isinstance(self._tally, MomentTally)
+        self._integrand.check_compiled(self._target.low + 0.382 * self._target.side)
         loop = fused_loop(self._integrand.function, self._target.ndim, self._target.is_unit)
         words = stream.words(start)
         mean, squares, largest, bad = loop(

@@ -71,7 +71,7 @@ class Tally(ABC):
             if weights is not None:
                 self._pivot = response.sum(axis=0) / max(float(weights.sum()), 1e-300)
         raw = Moments.of(response)
-        self.note(raw.n, np.maximum(response.max(axis=0), -response.min(axis=0)))
+        largest = np.maximum(response.max(axis=0), -response.min(axis=0))
         if weights is not None:
             self.weight_sum += float(weights.sum())
             self.weight_squares += float(weights @ weights)
@@ -85,6 +85,7 @@ class Tally(ABC):
                 values, response = centred, weighted
         if not self._keep(group, draws, values, response, raw):
             self._raw = raw if self._raw is None else self._raw + raw
+        self.note(raw.n, largest)
 
     def note(self, n: int, largest: FloatArray) -> None:
         """Count n draws whose weighted values have these largest magnitudes."""

@@ -34,8 +34,8 @@ from mcvar.targets.base import TINY
 _TRAINING_SHARE = 8  # one evaluation in 8 trains the mixture
 _MOST_TRAINING = 8192
 _MOST_COMPONENTS = 4
-_ROUNDS = 4  # each drawn from the mixture of the round before
 _LEAST_DRAWS = 50  # expected of a component for its density to serve as a control
+_ROUNDS = 4  # each drawn from the mixture of the round before
 _FEW_HITS = 10  # per dimension: effective draws below which a power of |w f| is fitted instead
 _TOO_FEW_HITS = 10  # in all, after the last round
 _POWERS = (1.0, 0.5, 0.25, 0.12, 0.06)  # of |w f|, tried in turn where hits are few
@@ -127,13 +127,13 @@ class Importance(Sampler):
         integrand = CubeIntegrand(target, evaluate, seed)
         training = _MixtureTraining(d)
         warp: NormalMixtureWarp | None = None
+        left = (_TRAINING_SHARE - 1) * n
         for _ in range(_ROUNDS):
             u = np.maximum(rng.random((per_round, d if warp is None else d + 1)), TINY)
             moved = u if warp is None else warp(u).u
             training.add(moved, integrand(moved), None if warp is None else warp.mixture)
             components, shares = training.fit(rng)
             if components:
-                left = (_TRAINING_SHARE - 1) * n
                 mixture = _defensive(Normal(np.zeros(d)), components, shares, self.defensive, left)
                 warp = NormalMixtureWarp(mixture)
         warnings: tuple[str, ...] = ()

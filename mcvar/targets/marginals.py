@@ -28,6 +28,10 @@ class Interval:
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"a side of a box needs low < high, got ({self.low}, {self.high}).")
+        if self.is_finite and not np.isfinite(self.high - self.low):
+            raise ValueError(
+                f"({self.low}, {self.high}) is too wide for its length to be a number."
+            )
 
     @property
     def mass(self) -> float:
