@@ -164,7 +164,7 @@ def test_many_integrals_are_each_as_if_alone(sampler):
 @pytest.mark.parametrize("control", [None, Polynomial(2)])
 def test_covariance(sampler, control):
     def g(x):
-        return np.stack([f(x), f(x) ** 2 - x[:, 0], x[:, 1] ** 3], axis=1)
+        return np.stack([f(x), f(x) ** 2 - x[:, 0], np.sin(3 * x[:, 1] + 1)], axis=1)
 
     options = {"n": 4096, "sampler": sampler, "control": control, "rng": 1}
     off = mcvar.estimate(g, BOX, **options)
@@ -178,6 +178,22 @@ def test_covariance(sampler, control):
     total = mcvar.estimate(lambda x: g(x).sum(axis=1), BOX, **options)
     if sampler not in ("auto", "importance", "vegas"):
         assert on.covariance.sum() == pytest.approx(total.standard_error**2, rel=1e-6)
+
+
+@pytest.mark.parametrize("covariance", [False, True])
+@pytest.mark.parametrize("sampler", ["montecarlo", "antithetic", "sobol"])
+def test_controls_that_explain_everything(sampler, covariance):
+    est = mcvar.estimate(
+        lambda x: np.stack([x[:, 0] ** 2, x[:, 0] * x[:, 1] + 1e6], axis=1),
+        BOX,
+        n=4096,
+        sampler=sampler,
+        control=Polynomial(2),
+        covariance=covariance,
+        rng=1,
+    )
+    np.testing.assert_allclose(est.value, [1, 0.75 + 3e6], rtol=1e-10)
+    assert (est.standard_error < 1e-6).all()
 
 
 @pytest.mark.parametrize("sampler", [*NAMES, Stratified("neyman")])
