@@ -32,10 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.path.insert(0, os.getcwd())
     try:
         est = _estimate(options)
-    except (ValueError, TypeError, ImportError) as error:
+        text = _as_text(est, options.level)
+        printed = json.dumps(_as_json(est, options.level), indent=2) if options.json else text
+    except (ValueError, TypeError, OverflowError, ImportError) as error:
         print(f"mcvar: {error}", file=sys.stderr)
         return 2
-    print(json.dumps(_as_json(est, options.level), indent=2) if options.json else _as_text(est))
+    print(printed)
     return 0
 
 
@@ -153,8 +155,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _as_text(est: mcvar.Estimate) -> str:
-    lines = [repr(est), f"  sampler: {est.sampler}", f"  control: {est.control}"]
+def _as_text(est: mcvar.Estimate, level: float) -> str:
+    low, high = est.confidence_interval(level)
+    lines = [
+        repr(est),
+        f"  {level:.4g} interval: {low} to {high}",
+        f"  sampler: {est.sampler}",
+        f"  control: {est.control}",
+    ]
     if est.log_normalizer is not None:
         lines.append(f"  log normaliser: {est.log_normalizer!r}")
     return "\n".join([*lines, f"  seed: {est.seed}"])

@@ -26,7 +26,9 @@ class Combined:
     @property
     def variance(self) -> FloatArray:
         """Variance of each mean, shape (p,)."""
-        return self.covariance if self.covariance.ndim == 1 else np.diagonal(self.covariance)
+        variance = self.covariance if self.covariance.ndim == 1 else np.diagonal(self.covariance)
+        # Where a control explains everything, rounding may leave less than nothing.
+        return np.maximum(variance, 0)
 
 
 def independent(

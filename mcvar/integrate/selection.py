@@ -36,7 +36,13 @@ class Pilot:
 def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
     """Evaluations to spend on choosing or training the control; 0 for none."""
     if is_linear(control) and control.needs_training:
-        return min(max(n // 8, _LEAST_PILOT), CHUNK)
+        if n < 2 * _LEAST_PILOT:
+            raise ValueError(
+                f"n={n} is too small to train {control.describe()}; expected n >= "
+                f"{2 * _LEAST_PILOT} after what the sampler's own training takes."
+            )
+        size = min(max(n // 8, _LEAST_PILOT), CHUNK)
+        return size - size % sampler.unit
     if control != "auto" or sampler.replicated or target.basis() is None:
         return 0
     size = min(n // _PILOT_SHARE, CHUNK)

@@ -159,8 +159,10 @@ class Tally(ABC):
 
     @property
     def ess(self) -> float:
-        """Kish's effective sample size (Σw)²/Σw²; n without weights."""
-        return self.n if self.weight_sum == 0 else self.weight_sum**2 / self.weight_squares
+        """Kish's effective sample size (Σw)²/Σw²; n without likelihood ratios."""
+        if self.weight_sum == 0 or not self.target.weights_average_one:
+            return self.n
+        return self.weight_sum**2 / self.weight_squares
 
 
 class MomentTally(Tally):
@@ -175,6 +177,7 @@ class MomentTally(Tally):
         super().__init__(target, **layout)
         self.features = features
         self.groups: list[Moments | None] = []
+        self._feature_size: FloatArray = np.zeros(1)  # largest magnitudes before units are averaged
         self._frozen: FloatArray | None = None
         self._after: Moments | None = None  # of residuals from frozen coefficients
 
@@ -200,7 +203,9 @@ class MomentTally(Tally):
             return True
         if self.unit > 1:
             response = _unit_means(response, self.unit)
-            features = None if features is None else _unit_means(features, self.unit)
+            if features is not None:
+                self._feature_size = np.maximum(self._feature_size, np.abs(features).max(axis=0))
+                features = _unit_means(features, self.unit)
         if self.replicated or features is None:
             self.merge(group, Moments.of(response, features, covariance=self.covariance))
         elif self._frozen is not None:
@@ -254,7 +259,9 @@ class MomentTally(Tally):
         pooled = total(parts)
         scale = np.sqrt(np.diagonal(pooled.features) / pooled.n)
         if not self.replicated:
-            return pooled.feature_mean, scale / np.sqrt(pooled.n), scale, pooled.n - 1
+            error = scale / np.sqrt(pooled.n)
+            # Averages of pairs may cancel to rounding, which is to be judged by what cancelled.
+            return pooled.feature_mean, error, np.maximum(scale, self._feature_size), pooled.n - 1
         means = np.stack([part.feature_mean for part in parts])
         error = means.std(axis=0, ddof=1) / np.sqrt(len(parts))
         return means.mean(axis=0), error, scale, len(parts) - 1

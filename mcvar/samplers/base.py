@@ -14,6 +14,7 @@ from mcvar.targets import Target
 
 CHUNK = 16_384  # rows evaluated at a time: fits the cache, and amortises Python's overhead
 REPLICATES = 8  # independent randomisations behind a t interval
+MOST_SIZE = 2**30  # points of one Sobol' sequence before it repeats itself
 MIN_SIZE = 4  # fewest points in a randomisation that still deserves the name
 
 #: Values of the integrand, weights included, at draws spent on training: shape (n, m).
@@ -173,7 +174,7 @@ def power_of_two_plan(n: int, replicates: int = REPLICATES) -> Plan:
             f"n={n} is too small for {replicates} independent randomisations of at least "
             f"{MIN_SIZE} points; expected n >= {replicates * MIN_SIZE}."
         )
-    size = 1 << ((n // replicates).bit_length() - 1)
+    size = min(1 << ((n // replicates).bit_length() - 1), MOST_SIZE)
     return Plan(n // size, size)
 
 

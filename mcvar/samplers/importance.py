@@ -104,6 +104,8 @@ class Importance(Sampler):
     ) -> Prepared:
         """Put the mixture between the uniforms and the target."""
         if isinstance(target, Unnormalized):
+            if self.proposals is not None:
+                raise TypeError("an unnormalised target has its own proposal; give it there.")
             # Its proposal is the importance law; weights are already attached.
             return Prepared(self, target)
         if self.proposals is not None:

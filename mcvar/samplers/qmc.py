@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray
 from mcvar.samplers.base import (
+    MOST_SIZE,
     REPLICATES,
     Plan,
     Sampler,
@@ -29,7 +30,7 @@ from mcvar.targets import Target
 
 Words = npt.NDArray[np.uint64]
 MOST_DIMENSIONS = 21201  # dimensions that SciPy's direction numbers cover
-_SOBOL_BITS = 30  # points per replicate: 2**30
+_SOBOL_BITS = MOST_SIZE.bit_length() - 1
 
 
 class _Replicated(Sampler):

@@ -15,6 +15,7 @@ from mcvar.targets.basis import ProductBasis
 from mcvar.targets.convert import as_target
 
 _CALIBRATION = 256  # proposal draws that set the common factor of the weights
+_MOST_LOG_WEIGHT = 300.0  # beyond this squares of weights overflow
 
 
 class Unnormalized(Target):
@@ -112,7 +113,16 @@ class Unnormalized(Target):
         return self._weigh(self.proposal.random(n, rng))
 
     def _weigh(self, draws: Draws) -> Draws:
-        weights = np.exp(self.log_weights(draws.x) - self.log_scale)
+        log_weights = self.log_weights(draws.x) - self.log_scale
+        largest = float(log_weights.max())
+        if largest > _MOST_LOG_WEIGHT:
+            i = int(log_weights.argmax())
+            raise ValueError(
+                f"the draw x = {draws.x[i]} has a weight e^{largest:.0f} times the largest of "
+                f"{_CALIBRATION} trial draws: the proposal hardly reaches the target; centre and "
+                "scale it as the target is."
+            )
+        weights = np.exp(log_weights)
         return Draws.unchecked(x=draws.x, weights=weights, self_normalized=True)
 
     def basis(self) -> ProductBasis | None:

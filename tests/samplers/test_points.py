@@ -1,0 +1,163 @@
+"""The points themselves: nets, lattices, strata, maps, and what draw() labels."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import mcvar
+from mcvar.samplers import (
+    Antithetic,
+    Halton,
+    LatinHypercube,
+    Lattice,
+    MonteCarlo,
+    Sobol,
+    Stratified,
+)
+from mcvar.samplers.base import MOST_SIZE
+from mcvar.samplers.lattice_vector import construct, generating_vector
+from mcvar.samplers.rotation import Rotation
+from mcvar.samplers.separable_map import SeparableMap
+from mcvar.samplers.stratified import _allocate, _bins
+
+CUBE = [(0, 1)] * 3
+
+
+def test_table_of_the_lattice_begins_as_constructed():
+    weights = 0.02 / np.sqrt(np.arange(1, 7))
+    assert (construct(weights, 4, 20) == generating_vector(6)).all()
+
+
+def test_small_construction_is_the_best_by_brute_force():
+    """Second component for 16 points: the least worst-case error over all odd numbers."""
+
+    def omega(x):
+        return 2 * np.pi**2 * (x * x - x + 1 / 6)
+
+    weights = np.array([0.5, 0.3])
+    found = construct(weights, 4, 4)
+    i = np.arange(16)
+
+    def error(z):
+        return np.mean(np.prod(1 + weights * omega(np.outer(i, [1, z]) % 16 / 16), axis=1)) - 1
+
+    errors = {z: error(z) for z in range(1, 16, 2)}
+    assert errors[int(found[1])] == pytest.approx(min(errors.values()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scrambled_sobol_points_are_nets(seed):
+    """Each elementary interval of volume 1/n in 2 dimensions holds exactly one of n points."""
+    draws = Sobol(2).draw([(0, 1)] * 2, 2 * 256, rng=seed)
+    for r in range(2):
+        u = draws.x[draws.replicate == r]
+        for k in range(9):
+            cell = np.floor(u[:, 0] * 2**k) * 2 ** (8 - k) + np.floor(u[:, 1] * 2 ** (8 - k))
+            assert len(np.unique(cell)) == 256
+
+
+@pytest.mark.parametrize("sampler", [Sobol(4), Lattice(4), Halton(4), LatinHypercube()], ids=str)
+def test_every_coordinate_of_every_replicate_is_stratified(sampler):
+    draws = sampler.draw(CUBE, 1024, rng=2)
+    size = np.bincount(draws.replicate)[0]
+    for r in np.unique(draws.replicate):
+        u = draws.x[draws.replicate == r]
+        counts = [np.bincount((u[:, j] * 16).astype(int), minlength=16) for j in range(3)]
+        assert np.abs(np.array(counts) - size / 16).max() <= (3 if sampler.name == "halton" else 1)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [MonteCarlo(), Antithetic(), Sobol(), Lattice(), Halton(), LatinHypercube()],
+    ids=lambda sampler: sampler.name,
+)
+def test_single_points_are_uniform(sampler):
+    x = np.concatenate([sampler.draw(CUBE, 64, rng=seed).x[:8] for seed in range(400)])
+    for j in range(3):
+        assert stats.kstest(x[::8, j], "uniform").pvalue > 1e-5
+        assert stats.kstest(x[5::8, j], "uniform").pvalue > 1e-5
+
+
+def test_pairs_are_antithetic():
+    draws = Antithetic().draw(CUBE, 100, rng=1)
+    np.testing.assert_allclose(draws.x[0::2] + draws.x[1::2], 1)
+    assert (draws.replicate == np.arange(100) // 2).all()
+
+
+def test_plans_stop_where_a_sequence_would_repeat():
+    assert Sobol().plan(2**36).size == MOST_SIZE
+    assert Sobol().plan(2**36).n == 2**36
+    assert Sobol().plan(10_000) == mcvar.samplers.Plan(9, 1024)
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 7])
+@pytest.mark.parametrize("cells", [1, 2, 5, 16, 100, 1000])
+def test_bins_fill_but_never_exceed(cells, d):
+    bins = _bins(cells, d)
+    assert np.prod(bins) <= cells
+    assert max(bins) - min(bins) <= 1
+
+
+def test_allocation_is_exact_and_fair():
+    shares = np.array([0.1, 0.2, 0.7])
+    for size in (3, 10, 101):
+        counts = np.stack([_allocate(shares, size, np.random.default_rng(s)) for s in range(50)])
+        assert (counts.sum(axis=1) == size).all()
+        assert (counts >= 1).all()
+        assert np.abs(counts - (1 + shares * (size - 3))).max() < 1
+
+
+def test_strata_hold_what_they_were_allotted():
+    sampler = Stratified(bins=(4, 2), shares=np.array([0.3] + [0.1] * 7))
+    draws = sampler.draw([(0, 1)] * 2, 8 * 80, rng=1)
+    u = draws.x[draws.replicate == 0]
+    cell = np.floor(u[:, 0] * 4).astype(int) * 2 + np.floor(u[:, 1] * 2).astype(int)
+    counts = np.bincount(cell, minlength=8)
+    weights = draws.weights[draws.replicate == 0]
+    np.testing.assert_allclose(weights, 80 / 8 / counts[cell])
+    assert counts[0] > 2 * counts[1:].max() - 3
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="cells with one draw more than others weigh it less: where nothing is to be gained, "
+    "variance is up to 1/8 above that of plain Monte Carlo, which the docstring calls never worse",
+)
+def test_proportional_strata_are_never_worse_on_noise():
+    size = 26
+    bins = _bins(size, 3)
+    counts = _allocate(np.full(np.prod(bins), 1 / np.prod(bins)), size, np.random.default_rng(1))
+    assert (1 / counts).sum() / np.prod(bins) ** 2 <= 1 / size * 1.001
+
+
+def test_separable_map_is_a_change_of_variables():
+    rng = np.random.default_rng(3)
+    moved = SeparableMap(rng.uniform(0.05, 4, (2, 17)))
+    u = Sobol(2).draw([(0, 1)] * 2, 2**14, rng=1).x
+    warping = moved(u)
+    assert warping.weights.mean() == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(moved.density(warping.u), 1 / warping.weights, rtol=1e-8)
+    assert (warping.weights * warping.u[:, 0] ** 2).mean() == pytest.approx(1 / 3, abs=1e-3)
+
+
+@pytest.mark.parametrize("how", ["gradient", "spread"])
+def test_rotations_keep_the_law(how):
+    rng = np.random.default_rng(4)
+    u, values = rng.random((500, 4)), rng.standard_normal((500, 2))
+    rotation = (
+        Rotation.along_gradient(u, values)
+        if how == "gradient"
+        else Rotation.along_spread(u, np.ones(500), np.abs(values[:, 0]))
+    )
+    np.testing.assert_allclose(rotation.matrix @ rotation.matrix.T, np.eye(4), atol=1e-12)
+    np.testing.assert_allclose(rotation.inverse(rotation(u).u), u, atol=1e-9)
+    for column in rotation(u).u.T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-4
+
+
+def test_auto_says_what_it_chose():
+    peak = lambda x: np.exp(-50 * ((x - 0.3) ** 2).sum(axis=1))  # noqa: E731
+    est = mcvar.estimate(peak, [(0, 1)] * 4, rng=1)
+    assert est.sampler != "auto"
+    law = stats.multivariate_t([0, 0], df=8)
+    assert mcvar.estimate(lambda x: x[:, 0], law, rng=1).sampler == "montecarlo"
