@@ -71,7 +71,6 @@ def test_intervals_map_uniforms_onto_lebesgue_measure(box):
         [(0, 1)],
         stats.multivariate_normal(np.zeros(2)),
     ],
-    ids=str,
 )
 def test_extreme_uniforms_stay_finite(target, u):
     goal = as_target(target)
@@ -89,7 +88,7 @@ LAWS = [
 ]
 
 
-@pytest.mark.parametrize("law", LAWS, ids=str)
+@pytest.mark.parametrize("law", LAWS)
 def test_densities_are_those_of_the_points(law):
     """E[g] by drawing equals ∫ g p by quadrature of the density."""
 
