@@ -29,6 +29,8 @@ class LinearControl(RegressorMixin, BaseEstimator):
     law : {"target", "draws"}
         Under which law `feature_mean` holds: that of the target, or the one that draws are made
         from where the two differ (weighted draws).
+    mean_is_stated : bool
+        Whether the means are what somebody says, rather than a theorem, and are put to the test.
     ridge : float
         Penalty on the squared coefficients.
     coef_, intercept_, mean_ : ndarray
@@ -36,6 +38,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
     """
 
     law: Literal["target", "draws"] = "target"
+    mean_is_stated: bool = True
     ridge: float = 0.0
 
     @abstractmethod

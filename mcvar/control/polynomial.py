@@ -51,6 +51,8 @@ class Polynomial(LinearControl):
     True
     """
 
+    mean_is_stated = False
+
     def __init__(
         self,
         degree: int = 2,

@@ -12,6 +12,7 @@ _HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3
 _ENOUGH = 100  # draws below which shares say nothing
 _TINY = 1e-140  # magnitude below which squares lose digits
 _CHANCE = 1e-7  # false-alarm probability of the test of a control's mean
+UNSEEN = 10  # draws as large as the largest that may be missing from a sample by chance
 
 
 def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
@@ -122,17 +123,23 @@ def pareto_tail_index(weights: FloatArray, n: int) -> float:
 def check_control_means(tally: Tally) -> None:
     """Raise ControlMeanError where a feature's sample mean contradicts its stated one."""
     if isinstance(tally, MomentTally) and (k := tally.features.n_stated):
-        mean, error, scale, df = tally.feature_discrepancy()
-        check_feature_means(mean[:k], error[:k], scale[:k], df, tally.n)
+        mean, error, size, df = tally.feature_means()
+        unseen = 0.0 if tally.replicated else UNSEEN / tally.n
+        check_feature_means(mean[:k], error[:k], size[:k], df, tally.n, unseen=unseen)
 
 
 def check_feature_means(
-    mean: FloatArray, error: FloatArray, scale: FloatArray, df: float, n: int
+    mean: FloatArray, error: FloatArray, size: FloatArray, df: float, n: int, *, unseen: float
 ) -> None:
-    """Test features of expectation zero: means, their errors, and standard deviations."""
+    """Test features of expectation zero by their means, standard errors and sizes.
+
+    A gap that a share `unseen` of further draws as large as the largest could close is no
+    evidence: Student's t is far off for features with a long tail.
+    """
     threshold = special.stdtrit(df, 1 - _CHANCE / (2 * len(mean)))
-    # Nets can integrate a feature to rounding: differences that small are not evidence.
-    wrong = np.abs(mean) > np.maximum(threshold * error, 1e-9 * scale)
+    # Nets integrate some features, and pairs cancel, to rounding: such gaps are not evidence.
+    allowed = np.maximum(threshold * error, np.maximum(1e-9, unseen) * size)
+    wrong = np.abs(mean) > allowed
     if wrong.any():
         j = int(wrong.argmax())
         raise ControlMeanError(

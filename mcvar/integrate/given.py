@@ -12,7 +12,7 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.crossfit import check_regressor, cross_fitted_residuals
-from mcvar.integrate.diagnose import check_feature_means, reasons_to_suspect
+from mcvar.integrate.diagnose import UNSEEN, check_feature_means, reasons_to_suspect
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.tally import MomentTally
@@ -174,7 +174,12 @@ def _linear_residuals(
     labels = fold_labels(draws, folds)
     by_design = _by_design_variance(z, draws, False)
     check_feature_means(
-        by_design.mean, np.sqrt(by_design.variance), z.std(axis=0), by_design.df, draws.n
+        by_design.mean,
+        np.sqrt(by_design.variance),
+        np.abs(z).max(axis=0),
+        by_design.df,
+        draws.n,
+        unseen=UNSEEN / draws.n,
     )
     parts = [Moments.of(response[labels == g], z[labels == g]) for g in np.unique(labels)]
     ridge = 0.0 if features.control is None else features.control.ridge

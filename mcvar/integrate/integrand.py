@@ -14,6 +14,10 @@ from mcvar.exceptions import NonFiniteError
 _MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for weights
 
 
+class OutsideSupportError(ValueError):
+    """No point so far lies in the support, so that the number of components is not known yet."""
+
+
 class Integrand:
     """Evaluates a user's function at draws and checks what comes back.
 
@@ -66,7 +70,7 @@ class Integrand:
         inside = draws.weights > 0
         if not inside.any():
             if self._m is None:
-                raise ValueError(
+                raise OutsideSupportError(
                     f"none of the first {len(x)} points ({block}, seed {self._seed}) lies in the "
                     "support of the target; the proposal does not reach it."
                 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from mcvar._checks import import_extra
 from mcvar.draws import Draws
-from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.integrand import Integrand, OutsideSupportError
 from mcvar.integrate.tally import MomentTally, Tally
 from mcvar.moments import Moments
 from mcvar.samplers import BLOCK, CHUNK, BlockedStream, Plan, Sampler, Stream, stream_seed
@@ -47,6 +47,7 @@ class Run:
         self._compiles = n >= _WORTH_COMPILING and self._draws_only
         self._streams: list[Stream] = []
         self._done: list[int] = []
+        self._waiting: list[tuple[int, Draws, OutsideSupportError]] = []
 
     def advance(self, plan: Plan) -> None:
         """Draw whatever `plan` asks for beyond what is there."""
@@ -61,7 +62,8 @@ class Run:
             self._extend(replicate, plan.size)
             if not self._sampler.extensible:
                 self._streams[replicate] = _finished
-        return
+        if self._waiting:
+            raise self._waiting[0][2]
 
     def _extend(self, replicate: int, size: int) -> None:
         stream = self._streams[replicate]
@@ -73,11 +75,22 @@ class Run:
             if fused:
                 self._fused_chunk(stream, start, count)
             else:
-                draws = stream(start, count)
                 where = f"draws {start}-{start + count - 1} of replicate {replicate}"
-                self._tally.add(replicate, draws, self._integrand(draws, where))
+                self._tally_chunk(replicate, stream(start, count), where)
             self._done[replicate] += count
             self._on_progress(count)
+
+    def _tally_chunk(self, replicate: int, draws: Draws, where: str) -> None:
+        try:
+            values = self._integrand(draws, where)
+        except OutsideSupportError as error:
+            self._waiting.append((replicate, draws, error))
+            return
+        # Chunks before the first point in the support are all zeros, now of a known width.
+        for earlier, empty, _ in self._waiting:
+            self._tally.add(earlier, empty, np.zeros((empty.n, values.shape[1])))
+        self._waiting.clear()
+        self._tally.add(replicate, draws, values)
 
     def _is_fused(self, stream: Stream) -> bool:
         """Whether sampling, integrand and sums can run in one compiled loop."""

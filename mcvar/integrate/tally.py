@@ -177,7 +177,7 @@ class MomentTally(Tally):
         super().__init__(target, **layout)
         self.features = features
         self.groups: list[Moments | None] = []
-        self._feature_size: FloatArray = np.zeros(1)  # largest magnitudes before units are averaged
+        self._feature_size: FloatArray = np.zeros(1)  # largest magnitudes
         self._frozen: FloatArray | None = None
         self._after: Moments | None = None  # of residuals from frozen coefficients
 
@@ -195,6 +195,8 @@ class MomentTally(Tally):
         raw: Moments,
     ) -> bool:
         features = self.features(draws)
+        if features is not None and self.features.n_stated and not self.replicated:
+            self._feature_size = np.maximum(self._feature_size, np.abs(features).max(axis=0))
         if self.target.self_normalized:
             assert draws.weights is not None
             response = np.column_stack([response, draws.weights])
@@ -203,9 +205,7 @@ class MomentTally(Tally):
             return True
         if self.unit > 1:
             response = _unit_means(response, self.unit)
-            if features is not None:
-                self._feature_size = np.maximum(self._feature_size, np.abs(features).max(axis=0))
-                features = _unit_means(features, self.unit)
+            features = None if features is None else _unit_means(features, self.unit)
         if self.replicated or features is None:
             self.merge(group, Moments.of(response, features, covariance=self.covariance))
         elif self._frozen is not None:
@@ -253,15 +253,17 @@ class MomentTally(Tally):
     def _replicate_folds(self) -> int:
         return 1 if self.folds == 1 else len(self.groups)
 
-    def feature_discrepancy(self) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-        """Means of the features, their standard errors, their scales, and degrees of freedom."""
+    def feature_means(self) -> tuple[FloatArray, FloatArray, FloatArray, float]:
+        """Means of the features, their standard errors, sizes, and degrees of freedom.
+
+        Sizes are the largest magnitudes seen, or standard deviations over replicates' draws.
+        """
         parts = self.parts()
         pooled = total(parts)
         scale = np.sqrt(np.diagonal(pooled.features) / pooled.n)
         if not self.replicated:
             error = scale / np.sqrt(pooled.n)
-            # Averages of pairs may cancel to rounding, which is to be judged by what cancelled.
-            return pooled.feature_mean, error, np.maximum(scale, self._feature_size), pooled.n - 1
+            return pooled.feature_mean, error, self._feature_size, pooled.n - 1
         means = np.stack([part.feature_mean for part in parts])
         error = means.std(axis=0, ddof=1) / np.sqrt(len(parts))
         return means.mean(axis=0), error, scale, len(parts) - 1

@@ -9,14 +9,13 @@ from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import (
     CHUNK,
-    MIN_SIZE,
-    REPLICATES,
     Evaluate,
     Plan,
     Prepared,
     Sampler,
     Stream,
     needs_uniforms,
+    power_of_two_plan,
 )
 from mcvar.targets import Target
 
@@ -73,12 +72,8 @@ class Stratified(Sampler):
 
     def plan(self, n: int) -> Plan:
         """Lay out 8 replicates, or more of at most 8,192 draws."""
-        if n < REPLICATES * MIN_SIZE:
-            raise ValueError(
-                f"n={n} is too small for {REPLICATES} stratified samples of {MIN_SIZE} draws; "
-                f"expected n >= {REPLICATES * MIN_SIZE}."
-            )
-        size = min(n // REPLICATES, CHUNK)
+        # Powers of two, as the default grids have: every cell then gets as many draws.
+        size = min(power_of_two_plan(n).size, CHUNK)
         return Plan(n // size, size)
 
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
@@ -140,14 +135,11 @@ class Stratified(Sampler):
 
 
 def _bins(cells: int, d: int) -> tuple[int, ...]:
-    """Cut the cube into at most `cells` cells, as evenly over the axes as possible."""
-    bins = np.ones(d, dtype=int)
-    while True:
-        # Refine the coarsest axis; stop at the first that no longer fits.
-        axis = int(bins.argmin())
-        if np.prod(bins, dtype=float) / bins[axis] * (bins[axis] + 1) > cells:
-            return tuple(int(b) for b in bins)
-        bins[axis] += 1
+    """Cut the cube into at most `cells` cells by halving, as evenly over the axes as possible."""
+    bins = [1] * d
+    for step in range(cells.bit_length() - 1):
+        bins[step % d] *= 2
+    return tuple(bins)
 
 
 def _allocate(shares: FloatArray, size: int, rng: np.random.Generator) -> IntArray:
