@@ -12,7 +12,7 @@ _HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3
 _ENOUGH = 100  # draws below which shares say nothing
 _TINY = 1e-140  # magnitude below which squares lose digits
 _CHANCE = 1e-7  # false-alarm probability of the test of a control's mean
-UNSEEN = 10  # draws as large as the largest that may be missing from a sample by chance
+UNSEEN = 20  # draws as large as the largest that may be missing from a sample by chance
 
 
 def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
