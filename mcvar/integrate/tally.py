@@ -134,13 +134,23 @@ class Tally(ABC):
         combined = self._combined()
         if self.target.self_normalized:
             value, weight = combine.ratio(combined)
-            return replace(value, mean=value.mean + self._pivot), weight
+            return self._with_rounding(replace(value, mean=value.mean + self._pivot)), weight
         mass = self.target.mass
-        if mass == 1:
-            return combined, None
-        return combine.Combined(
-            combined.mean * mass, combined.covariance * mass**2, combined.df
-        ), None
+        if mass != 1:
+            combined = combine.Combined(
+                combined.mean * mass, combined.covariance * mass**2, combined.df
+            )
+        return self._with_rounding(combined), None
+
+    def _with_rounding(self, combined: combine.Combined) -> combine.Combined:
+        """Add the variance of rounding, which is all that is left where a net or control is exact.
+
+        Randomisations that agree bit for bit are left at zero: see `identical_replicates`.
+        """
+        size = np.sqrt(self.plain_variance() * self.n + combined.mean**2)
+        rounding = np.where(combined.variance > 0, (np.finfo(float).eps * size) ** 2, 0.0)
+        added = rounding if combined.covariance.ndim == 1 else np.diag(rounding)
+        return replace(combined, covariance=combined.covariance + added)
 
     def plain_variance(self) -> FloatArray:
         """Variance of plain Monte Carlo with the same number of evaluations, shape (m,).
