@@ -33,28 +33,79 @@ def vegas(problem: Problem, n: int, seed: int) -> float:
     return float(integrator(batch, nitn=10, neval=n // 20).mean)
 
 
+def qmcpy_net(problem: Problem, n: int, seed: int) -> float:
+    import qmcpy
+
+    net = qmcpy.DigitalNetB2(problem.d, replications=8, seed=seed)
+    return float(np.mean([problem.f(points).mean() for points in net.gen_samples(n // 8)]))
+
+
+def torchquad_vegas(problem: Problem, n: int, seed: int) -> float:
+    import torch
+    from loguru import logger
+    from torchquad import VEGAS
+
+    logger.disable("torchquad")
+    torch.set_default_dtype(torch.float64)
+    value = VEGAS().integrate(
+        lambda x: torch.from_numpy(problem.f(x.numpy())),
+        dim=problem.d,
+        N=n,
+        integration_domain=[[0, 1]] * problem.d,
+        seed=seed,
+        backend="torch",
+    )
+    return float(value)
+
+
+PEERS = {
+    "Sobol' x8": sobol_8,  # scipy.stats.qmc, as in qmc_quad
+    "qmcpy net x8": qmcpy_net,
+    "vegas": vegas,
+    "torchquad VEGAS": torchquad_vegas,
+}
+SLOW = {"torchquad VEGAS": 5, "qmcpy net x8": 10}  # most seeds
+
+
+def available() -> dict:
+    peers = {}
+    for name, method in PEERS.items():
+        try:
+            method(Problem("one", 2, lambda x: np.ones(len(x)), 1.0), 4096, 0)
+        except ImportError as error:
+            print(f"{name}: skipped ({error})")
+        else:
+            peers[name] = method
+    return peers
+
+
 def rmse(method, problem: Problem, n: int, seeds: int) -> float:
     values = np.array([method(problem, n, seed) for seed in range(seeds)])
     return float(np.sqrt(np.mean((values - problem.exact) ** 2)))
 
 
-def compare(problems: list[Problem], n: int, seeds: int) -> list[tuple[str, float, float]]:
-    rows = []
-    print(f"{'problem':10} {'against Sobol x8':>17} {'against vegas':>15}   chosen (seed 0)")
+def compare(problems: list[Problem], n: int, seeds: int) -> None:
+    peers = available()
+    print(f"RMSE over that of mcvar.estimate, {n} evaluations, {seeds} seeds")
+    print(f"{'problem':10}" + "".join(f"{name:>17}" for name in peers) + "   chosen at seed 0")
+    table = []
     for problem in problems:
         own = rmse(mcvar_auto, problem, n, seeds)
-        ratios = [rmse(peer, problem, n, seeds) / own for peer in (sobol_8, vegas)]
+        row = [
+            rmse(method, problem, n, min(seeds, SLOW.get(name, seeds))) / own
+            for name, method in peers.items()
+        ]
         chosen = mcvar.estimate(problem.f, [(0, 1)] * problem.d, n=n, rng=0).sampler
-        print(f"{problem.name:10} {ratios[0]:17.2f} {ratios[1]:15.1f}   {chosen}", flush=True)
-        rows.append((problem.name, *ratios))
-    for column, peer in ((1, "Sobol' x8"), (2, "vegas")):
-        ratios = np.array([row[column] for row in rows])
-        worst = rows[int(ratios.argmin())][0]
         print(
-            f"against {peer}: geometric mean {np.exp(np.log(ratios).mean()):.2f}, "
-            f"least {ratios.min():.2f} ({worst}), losses {(ratios < 1).sum()} of {len(rows)}"
+            f"{problem.name:10}" + "".join(f"{r:17.2f}" for r in row) + f"   {chosen}", flush=True
         )
-    return rows
+        table.append(row)
+    for name, ratios in zip(peers, np.array(table).T, strict=True):
+        worst = problems[int(ratios.argmin())].name
+        print(
+            f"against {name}: geometric mean {np.exp(np.log(ratios).mean()):.2f}, "
+            f"least {ratios.min():.2f} ({worst}), below 1 on {(ratios < 1).sum()} of {len(ratios)}"
+        )
 
 
 def coverage(problems: list[Problem], n: int, repeats: int) -> list[tuple[str, float]]:

@@ -50,8 +50,10 @@ def estimate_given(
     """
     values, returns_scalar = _values(integrand, draws, vectorized)
     law = _LawOfDraws(draws)
-    # Ratios of weighted means about a value near the mean keep the digits that it would cost.
-    pivot = draws.weights @ values / draws.weights.sum() if draws.self_normalized else 0.0
+    pivot: FloatArray | float = 0.0
+    if draws.weights is not None and draws.self_normalized:
+        # Ratios of weighted means about a value near the mean keep the digits it would cost.
+        pivot = draws.weights @ values / draws.weights.sum()
     centred = values - pivot
     if draws.n < 2:
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")

@@ -32,7 +32,7 @@ _GROUPS = 8  # independent randomisations of each candidate in the pilot
 _NESTED = 4  # sizes at which their means are compared
 
 # All in log standard deviation. A candidate must beat the plain Sobol' net by its penalty.
-_LATTICE, _MAP, _ROTATION = 0.4, 0.3, 0.8
+_LATTICE, _MAP, _ROTATION = 0.4, 0.5, 0.8
 _LEAST_GAIN = 0.2  # of a map, where the pilot is short of effective points; a rotation as much more
 _EXPECTED_SLOPE, _TRUST, _OCTAVES = -0.75, 0.3, 2.0  # per doubling; share of the fit; how far
 

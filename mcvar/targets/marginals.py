@@ -88,6 +88,14 @@ class Distribution:
     mass = 1.0
     is_finite = True
 
+    def __repr__(self) -> str:
+        name = _scipy_name(self.law)
+        if not name:
+            return repr(self.law)
+        arguments = [f"{value:g}" for value in self.law.args]
+        arguments += [f"{key}={value:g}" for key, value in self.law.kwds.items()]
+        return f"{name}({', '.join(arguments)})"
+
     def ppf(self, u: FloatArray) -> FloatArray:
         """Quantile function."""
         inverse = self.law.ppf if hasattr(self.law, "ppf") else self.law.icdf
