@@ -31,12 +31,16 @@ class LinearControl(RegressorMixin, BaseEstimator):
         from where the two differ (weighted draws).
     ridge : float
         Penalty on the squared coefficients.
+    mean_by_design : bool
+        Whether `feature_mean` holds for any target, rather than being stated by a user: what
+        cannot be wrong is not tested against samples.
     coef_, intercept_, mean_ : ndarray
         After ``fit``: coefficients, intercept, and the exact expectation of the prediction.
     """
 
     law: Literal["target", "draws"] = "target"
     ridge: float = 0.0
+    mean_by_design: bool = False
 
     @abstractmethod
     def features(self, x: FloatArray) -> FloatArray:

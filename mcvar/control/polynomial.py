@@ -51,6 +51,8 @@ class Polynomial(LinearControl):
     True
     """
 
+    mean_by_design = True
+
     def __init__(
         self,
         degree: int = 2,

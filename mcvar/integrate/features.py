@@ -40,7 +40,9 @@ class ZeroMeanFeatures:
     @property
     def n_stated(self) -> int:
         """Number of leading features whose mean a user states; those of samplers hold by design."""
-        return 0 if self.control is None else self.control.n_features
+        if self.control is None or self.control.mean_by_design:
+            return 0
+        return self.control.n_features
 
     def __call__(self, draws: Draws) -> FloatArray | None:
         """Return features (n, k), or None where there are none."""
