@@ -60,18 +60,6 @@ def reasons_to_suspect(tally: Tally, *, weights_matter: bool) -> list[str]:
     return reasons
 
 
-def identical_replicates(tally: Tally, variance: FloatArray) -> list[str]:
-    """Say where randomisations of an integrand that varies gave the very same mean."""
-    identical = (variance == 0) & (tally.plain_variance() > 0) & tally.takes_few_values
-    if not (tally.replicated and identical.any()):
-        return []
-    return [
-        f"all randomisations gave the same mean{_where(identical)}: the integrand takes so few "
-        "values that their spread does not show the error, which is below 1/(points a "
-        "randomisation) of its range."
-    ]
-
-
 def _suspect_weights(tally: Tally) -> list[str]:
     share = float(tally.top_weights.max()) / tally.weight_sum
     if share > (0.1 if tally.n >= _ENOUGH else 0.5):

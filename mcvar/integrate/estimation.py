@@ -12,7 +12,6 @@ from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.diagnose import (
     check_control_means,
     disagreement,
-    identical_replicates,
     reasons_to_suspect,
 )
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
@@ -192,7 +191,6 @@ def estimate(
         *prepared.warnings,
         *reasons_to_suspect(tally, weights_matter=goal.self_normalized),
     ]
-    suspicions += identical_replicates(tally, result[0].variance)
     if pilot is not None:
         suspicions += _pilot_disagrees(pilot, goal, recipe, result[0])
     return _assemble(

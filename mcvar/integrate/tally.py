@@ -55,6 +55,7 @@ class Tally(ABC):
         self.weight_squares = 0.0
         self.top_weights = np.empty(0)
         self._least_top = 0.0
+        self._n_groups = 0
         self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
         self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
@@ -64,6 +65,7 @@ class Tally(ABC):
 
     def add(self, group: int, draws: Draws, values: FloatArray) -> None:
         """Take in one chunk: values (n, m), unweighted, at draws of one group."""
+        self._n_groups = max(self._n_groups, group + 1)
         weights = draws.weights
         response = values if weights is None else weights[:, np.newaxis] * values
         if self.n == 0:
@@ -143,13 +145,21 @@ class Tally(ABC):
         return self._with_rounding(combined), None
 
     def _with_rounding(self, combined: combine.Combined) -> combine.Combined:
-        """Add the variance of rounding, which is all that is left where a net or control is exact.
+        """Count what the spread of draws cannot show: rounding, and the steps of step functions.
 
-        Randomisations that agree bit for bit are left at zero: see `identical_replicates`.
+        Rounding is all that is left where a net or a control is exact. Randomisations of a
+        function of few values count points, and may all arrive at the same count: their means are
+        then granted the spread of a fair coin between two counts.
         """
         size = np.sqrt(self.plain_variance() * self.n + combined.mean**2)
-        rounding = np.where(combined.variance > 0, (np.finfo(float).eps * size) ** 2, 0.0)
-        added = rounding if combined.covariance.ndim == 1 else np.diag(rounding)
+        variance = combined.variance
+        least = np.where(variance > 0, (np.finfo(float).eps * size) ** 2, 0.0)
+        if self.replicated and not self.target.self_normalized:
+            step = self.largest * abs(self.target.mass) * self._n_groups / self.n
+            coin = step**2 / (4 * self._n_groups)
+            least = np.where(self.takes_few_values & (self.plain_variance() > 0), coin, least)
+        missing = np.maximum(least - variance, 0.0)
+        added = missing if combined.covariance.ndim == 1 else np.diag(missing)
         return replace(combined, covariance=combined.covariance + added)
 
     def plain_variance(self) -> FloatArray:

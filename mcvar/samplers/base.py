@@ -122,27 +122,40 @@ class Sampler(ABC):
             Draws wanted; the most that the layout allows up to n are made.
         rng : int, Generator, SeedSequence or None
             Source of randomness.
+
+        Raises
+        ------
+        TypeError
+            Samplers that learn from an integrand.
         """
         from mcvar.targets import as_target
 
-        goal = as_target(target)
-        plan = self.plan(as_count("n", n))
-        root = root_entropy(rng)
+        count, root = as_count("n", n), root_entropy(rng)
+        prepared = self.prepare(as_target(target), self._no_integrand, count, stream_seed(root, 1))
+        sampler, goal = prepared.sampler, prepared.target
+        plan = sampler.plan(count)
         parts = [
-            self.open(goal, plan.size, stream_seed(root, r))(0, plan.size)
+            sampler.open(goal, plan.size, stream_seed(root, 0, r))(0, plan.size)
             for r in range(plan.replicates)
         ]
-        weights = (
-            None
-            if parts[0].weights is None
-            else np.concatenate([p.weights for p in parts if p.weights is not None])
-        )
-        size = plan.size if self.replicated else self.unit
+
+        def stacked(name: str) -> FloatArray | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        size = plan.size if sampler.replicated else sampler.unit
         return Draws.unchecked(
-            x=np.concatenate([p.x for p in parts]),
-            weights=weights,
+            x=stacked("x"),
+            weights=stacked("weights"),
+            zero_mean=stacked("zero_mean"),
             self_normalized=goal.self_normalized,
             replicate=np.arange(plan.n) // size if size > 1 else None,
+        )
+
+    def _no_integrand(self, draws: Draws) -> FloatArray:
+        raise TypeError(
+            f"sampler {self.name!r} learns from an integrand, which draw() does not have; "
+            "use estimate(), or a sampler that does not learn."
         )
 
 

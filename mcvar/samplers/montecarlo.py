@@ -9,6 +9,7 @@ from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import CHUNK, Plan, Sampler, Stream, UniformStream, needs_uniforms
 from mcvar.targets import Target
+from mcvar.targets.base import TINY
 
 BLOCK = 16 * CHUNK  # draws from one generator; seeding one costs some 10 microseconds
 
@@ -117,7 +118,7 @@ class Antithetic(Sampler):
             pairs = np.empty((target.n_uniform, count))
             half = blocks.generator(start).random((target.n_uniform, count // 2))
             # SFC64 can return 0 but not 1; 1 - u must not reach 1 either.
-            np.maximum(half, 2.0**-54, out=half)
+            np.maximum(half, TINY, out=half)
             pairs[:, 0::2] = half
             pairs[:, 1::2] = 1 - half
             return pairs.T

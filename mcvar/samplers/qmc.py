@@ -27,6 +27,7 @@ from mcvar.samplers.base import (
 )
 from mcvar.samplers.lattice_vector import generating_vector
 from mcvar.targets import Target
+from mcvar.targets.base import TINY
 
 Words = npt.NDArray[np.uint64]
 MOST_DIMENSIONS = 21201  # dimensions that SciPy's direction numbers cover
@@ -147,7 +148,7 @@ class Halton(_Replicated):
 
         def uniforms(start: int, count: int) -> FloatArray:
             # Its points lie in [0, 1): keep quantile functions finite.
-            return np.maximum(engine.random(count), 2.0**-54)
+            return np.maximum(engine.random(count), TINY)
 
         return UniformStream(target, uniforms)
 

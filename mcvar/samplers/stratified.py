@@ -18,6 +18,7 @@ from mcvar.samplers.base import (
     power_of_two_plan,
 )
 from mcvar.targets import Target
+from mcvar.targets.base import TINY
 
 _PILOT_SHARE = 8  # Neyman allocation trains on one evaluation in 8
 _PILOT_PER_CELL = 8
@@ -94,7 +95,7 @@ class Stratified(Sampler):
             rows = slice(start, start + count)
             position = np.stack(np.unravel_index(cell[rows], bins))
             u = (rng.random(position.shape) + position) / np.array(bins)[:, np.newaxis]
-            draws = target.transport(np.maximum(u, 2.0**-54).T)
+            draws = target.transport(np.maximum(u, TINY).T)
             if even:
                 return draws
             own = weights[rows]

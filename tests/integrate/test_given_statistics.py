@@ -11,7 +11,7 @@ from mcvar.control import KnownMean, Polynomial
 from tests import naive
 from tests.harness import check_coverage, check_never_worse, check_unbiased
 
-N, REPEATS = 1000, 150
+N, REPEATS = 1000, 100
 BASIS = mcvar.targets.Normal([0.0, 0.0]).basis()
 
 
