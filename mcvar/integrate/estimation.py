@@ -8,17 +8,16 @@ from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, Seed
 from mcvar.draws import Draws
 from mcvar.integrate.combine import Combined
-from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.diagnose import (
     check_control_means,
     disagreement,
     reasons_to_suspect,
 )
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
-from mcvar.integrate.given import describe, estimate_given
+from mcvar.integrate.given import estimate_given
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.run import Run, progress_bar
-from mcvar.integrate.selection import Pilot, choose_polynomial, pilot_size
+from mcvar.integrate.selection import Pilot, check_enough, describe, read_control, train_control
 from mcvar.integrate.tally import MomentTally, StoredTally, Tally
 from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance, schedule
 from mcvar.result import Estimate, Look, Status
@@ -136,7 +135,7 @@ def estimate(
     tolerance = Tolerance.read(rtol, atol)
     budget = _budget(n, max_n, tolerance)
     function = Integrand(integrand, vectorized, seed)
-    control = _as_control(control, goal)
+    control = read_control(control, goal)
 
     prepared = recipe.prepare(
         goal,
@@ -145,13 +144,13 @@ def estimate(
         stream_seed(seed, _TRAINING),
     )
     recipe, goal = prepared.sampler, prepared.target
-    chosen, pilot = _train_control(
+    chosen, pilot = train_control(
         control, recipe, goal, function, budget - prepared.spent, stream_seed(seed, _PILOT, 0)
     )
     tally = _tally(chosen, control is None, goal, recipe, folds, covariance)
     remaining = budget - function.n_evaluations
     plans = schedule(recipe, remaining, tolerance=tolerance is not None)
-    _check_enough(chosen, plans[-1].n, recipe, folds)
+    check_enough(chosen, plans[-1].n, recipe, folds)
 
     spent_before = function.n_evaluations
     update, close = progress_bar(progress, plans[-1].n)
@@ -225,44 +224,6 @@ def _budget(n: int | None, max_n: int | None, tolerance: Tolerance | None) -> in
     return as_count("n" if n is not None else "max_n", wanted)
 
 
-def _as_control(control: Any, target: Target) -> Any:
-    """Return "auto", None, a linear control in the target's terms, or a regressor."""
-    if control is None:
-        return None
-    if isinstance(control, str) and control == "auto":
-        return control
-    if is_linear(control):
-        return control.for_target(target)
-    check_regressor(control)
-    if not target.weights_average_one:
-        raise TypeError(
-            "a regressor's mean_ is an expectation, but a box with an infinite side is not a law; "
-            "use KnownMean, or a distribution as the target."
-        )
-    return control
-
-
-def _train_control(
-    control: Any,
-    sampler: Sampler,
-    target: Target,
-    function: Integrand,
-    n: int,
-    seed: np.random.SeedSequence,
-) -> tuple[Any, Pilot | None]:
-    """Choose or train the control on a pilot of its own; return it with the pilot."""
-    if is_linear(control):
-        control = control.for_target(target)
-    size = pilot_size(control, sampler, target, n)
-    if size == 0:
-        return (None if isinstance(control, str) else control), None
-    draws = sampler.open(target, size, seed)(0, size)
-    pilot = Pilot(draws, function(draws, "pilot draws"))
-    if is_linear(control):
-        return control.trained(draws.x, pilot.values), pilot
-    return choose_polynomial(pilot, sampler, target, n - size), pilot
-
-
 def _tally(
     chosen: Any,
     without: bool,
@@ -280,23 +241,6 @@ def _tally(
     if chosen is None or is_linear(chosen):
         return MomentTally(ZeroMeanFeatures(chosen, target, own=not without), target, **layout)
     return StoredTally(chosen, target, **layout)
-
-
-def _check_enough(control: Any, n: int, sampler: Sampler, folds: int) -> None:
-    if control is None or sampler.replicated:
-        return
-    units = n // sampler.unit
-    if folds > 1 and units < 2 * folds:
-        raise ValueError(
-            f"{units} independent draws are too few for {folds} folds; "
-            f"expected at least {2 * folds}."
-        )
-    k = getattr(control, "n_features", 0)
-    if k >= units * (folds - 1) / max(folds, 2) - 1:
-        raise ValueError(
-            f"{units} independent draws are too few for a control with {k} features; draw more, "
-            "lower the degree, or use penalty='lasso'."
-        )
 
 
 def _pilot_disagrees(

@@ -15,6 +15,7 @@ from mcvar.integrate.crossfit import check_regressor, cross_fitted_residuals
 from mcvar.integrate.diagnose import UNSEEN, check_feature_means, reasons_to_suspect
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.selection import describe
 from mcvar.integrate.tally import MomentTally
 from mcvar.moments import Moments
 from mcvar.result import Estimate, Look
@@ -109,14 +110,6 @@ def estimate_given(
         covariance=combined.covariance if covariance else None,
         history=(Look(draws.n, combined.mean, error, combined.df),),
     )
-
-
-def describe(control: Any, folds: int) -> str:
-    """Say in a few words which control was used, and how it was fitted."""
-    if control is None:
-        return "none"
-    text = control.describe() if is_linear(control) else repr(control)
-    return f"{text}, fitted on the draws it corrects (folds=1)" if folds == 1 else text
 
 
 def fold_labels(draws: Draws, folds: int) -> IntArray:

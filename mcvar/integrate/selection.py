@@ -1,4 +1,4 @@
-"""Choosing and training a control on draws that the estimate does not use."""
+"""Reading what users pass as a control; choosing and training one on draws spent for that."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,9 @@ import numpy as np
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
+from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
+from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.tally import MomentTally
 from mcvar.samplers import CHUNK, Sampler
 from mcvar.targets import Target
@@ -33,7 +35,45 @@ class Pilot:
     values: FloatArray
 
 
-def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
+def read_control(control: Any, target: Target) -> Any:
+    """Return "auto", None, a linear control in the target's terms, or a regressor."""
+    if control is None:
+        return None
+    if isinstance(control, str) and control == "auto":
+        return control
+    if is_linear(control):
+        return control.for_target(target)
+    check_regressor(control)
+    if not target.weights_average_one:
+        raise TypeError(
+            "a regressor's mean_ is an expectation, but a box with an infinite side is not a law; "
+            "use KnownMean, or a distribution as the target."
+        )
+    return control
+
+
+def train_control(
+    control: Any,
+    sampler: Sampler,
+    target: Target,
+    function: Integrand,
+    n: int,
+    seed: np.random.SeedSequence,
+) -> tuple[Any, Pilot | None]:
+    """Choose or train the control on a pilot of its own; return it with the pilot."""
+    if is_linear(control):
+        control = control.for_target(target)
+    size = _pilot_size(control, sampler, target, n)
+    if size == 0:
+        return (None if isinstance(control, str) else control), None
+    draws = sampler.open(target, size, seed)(0, size)
+    pilot = Pilot(draws, function(draws, "pilot draws"))
+    if is_linear(control):
+        return control.trained(draws.x, pilot.values), pilot
+    return _choose_polynomial(pilot, sampler, target, n - size), pilot
+
+
+def _pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
     """Evaluations to spend on choosing or training the control; 0 for none."""
     if is_linear(control) and control.needs_training:
         if n < 2 * _LEAST_PILOT:
@@ -50,7 +90,7 @@ def pilot_size(control: Any, sampler: Sampler, target: Target, n: int) -> int:
     return size if size >= _LEAST_PILOT else 0
 
 
-def choose_polynomial(
+def _choose_polynomial(
     pilot: Pilot, sampler: Sampler, target: Target, n: int
 ) -> "Polynomial | None":
     """Return the polynomial control with the least out-of-fold variance, or None.
@@ -95,3 +135,29 @@ def _log_variance(
     combined: combine.Combined = tally.estimate()[0]
     with np.errstate(divide="ignore"):
         return np.log(combined.variance)
+
+
+def check_enough(control: Any, n: int, sampler: Sampler, folds: int) -> None:
+    """Refuse fewer independent draws than folds and features need."""
+    if control is None or sampler.replicated:
+        return
+    units = n // sampler.unit
+    if folds > 1 and units < 2 * folds:
+        raise ValueError(
+            f"{units} independent draws are too few for {folds} folds; "
+            f"expected at least {2 * folds}."
+        )
+    k = getattr(control, "n_features", 0)
+    if k >= units * (folds - 1) / max(folds, 2) - 1:
+        raise ValueError(
+            f"{units} independent draws are too few for a control with {k} features; draw more, "
+            "lower the degree, or use penalty='lasso'."
+        )
+
+
+def describe(control: Any, folds: int) -> str:
+    """Say in a few words which control was used, and how it was fitted."""
+    if control is None:
+        return "none"
+    text = control.describe() if is_linear(control) else repr(control)
+    return f"{text}, fitted on the draws it corrects (folds=1)" if folds == 1 else text
