@@ -1,0 +1,3 @@
+"""Sliced Wasserstein distances."""
+from mcvar.sliced.directions import directions
+from mcvar.sliced.distance import sliced_wasserstein
