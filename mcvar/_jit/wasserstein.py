@@ -126,8 +126,8 @@ def weighted_costs(x, x_levels, y, y_levels, p, out):
             level = upper
             x_ends = u[i] <= upper
             y_ends = v[j] <= upper
-            i += np.int64(x_ends)
-            j += np.int64(y_ends)
+            i += int(x_ends)
+            j += int(y_ends)
             steps += 1
             if steps & 255 == 0:
                 total += part

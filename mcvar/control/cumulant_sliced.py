@@ -50,7 +50,7 @@ class CumulantSliced(LinearControl):
         self, x: CumulantMoments, y: CumulantMoments, reference: FloatArray
     ) -> "CumulantSliced":
         """Return this control for two clouds, with means over ``reference (N, d)``."""
-        bound = clone(self)
+        bound: CumulantSliced = clone(self)
         bound.x_, bound.y_, bound.reference_ = x, y, reference
         return bound
 
@@ -66,7 +66,9 @@ class CumulantSliced(LinearControl):
         return np.asarray(self.features(self.reference_).mean(axis=0))
 
 
-def cumulant_moments(columns: FloatArray, mean: FloatArray, weights: FloatArray | None) -> CumulantMoments:
+def cumulant_moments(
+    columns: FloatArray, mean: FloatArray, weights: FloatArray | None
+) -> CumulantMoments:
     """Return the moments of a cloud given dimension-major, ``columns (d, n)``, in blocks."""
     d, n = columns.shape
     k = d * (d + 1) // 2

@@ -84,7 +84,7 @@ class GaussianSliced(LinearControl):
         known_name("bound", self.bound, ("full", "lower", "upper"))
         if self.bound != "full" and p != 2:
             raise ValueError(f"bound={self.bound!r} is a bound for p = 2 only, got p={p}.")
-        bound = clone(self)
+        bound: GaussianSliced = clone(self)
         bound.shift_ = as_finite_array("shift", shift)
         bound.cov_x_, bound.cov_y_ = as_finite_array("a", a), as_finite_array("b", b)
         bound.p_ = float(p)
@@ -108,7 +108,7 @@ class GaussianSliced(LinearControl):
         else:
             spread = np.sqrt(np.maximum(var_x, 0)) - np.sqrt(np.maximum(var_y, 0))
             feature = gaussian_cost(shift, spread, self.p_)
-        return feature[:, np.newaxis]
+        return np.asarray(feature)[:, np.newaxis]
 
     def feature_mean(self) -> FloatArray:
         """Return the expectation over the sphere, shape (1,)."""

@@ -30,8 +30,8 @@ def directions(n: int, d: int, kind: str = "orthogonal", rng: Seed = None) -> Fl
     kind : {"montecarlo", "orthogonal", "sobol", "spiral", "bank"}
         "montecarlo": independent. "orthogonal": independent frames of d orthonormal vectors, the
         last one cut short. "sobol": scrambled Sobol' points, by the equal-area map in d = 3 and
-        the Gaussian map otherwise. "spiral": the generalised spiral in d = 3, equal angles in
-        d = 2. "bank": lines of least energy, in sets of at most 256.
+        the Gaussian map otherwise (d <= 21201). "spiral": the generalised spiral in d = 3, equal
+        angles in d = 2. "bank": lines of least energy, in sets of at most 256.
     rng : int, Generator, SeedSequence or None
         Source of randomness (SPEC 7).
 
@@ -130,21 +130,18 @@ def _energy(flat: FloatArray, n: int, d: int) -> tuple[float, FloatArray]:
 
 
 def _sobol(n: int, d: int, rng: np.random.Generator) -> FloatArray:
-    from mcvar.samplers.qmc import Sobol
-    from mcvar.targets import Product, as_target
+    from scipy.special import ndtri
+    from scipy.stats import qmc
 
-    seed = np.random.SeedSequence(int.from_bytes(rng.bytes(16), "little"))
+    # The rotation randomises the equal-area map; the scramble is enough, and needed, elsewhere.
+    points = qmc.Sobol(2 if d == 3 else d, scramble=True, rng=rng)
+    u = points.random_base2(int(n - 1).bit_length())[:n]
     if d != 3:
-        from mcvar.targets import Normal
-
-        return _normalised(Sobol().open(Normal(np.zeros(d)), n, seed)(0, n).x)
-    square = as_target([(0.0, 1.0)] * 2)
-    assert isinstance(square, Product)
-    u = Sobol().open(square, n, seed)(0, n).x
+        return _normalised(ndtri(np.clip(u, 2.0**-54, 1 - 2.0**-53)))
     height, angle = 1 - 2 * u[:, 0], 2 * np.pi * u[:, 1]
     radius = np.sqrt(1 - height**2)
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
-    return np.asarray(points @ frame(3, 3, rng))
+    lines = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
+    return np.asarray(lines @ frame(3, 3, rng))
 
 
 def _spiral(n: int, d: int) -> FloatArray:

@@ -25,8 +25,8 @@ _FOLDS = 8
 
 
 def sliced_wasserstein(
-    X: Any,  # noqa: N803 (the field's name)
-    Y: Any,  # noqa: N803
+    X: Any,
+    Y: Any,
     a: Any = None,
     b: Any = None,
     p: float = 2,
@@ -172,7 +172,13 @@ def exact_distance(pair: Pair, root: int, workers: int) -> SlicedWasserstein:
         theta, weights = np.ones((1, 1)), np.ones(1)
     else:
         theta, weights = exact.circle_rule(pair)
-    f = pair.costs(theta, workers)
+    return without_error(pair.costs(theta, workers), weights, theta, pair.p, root)
+
+
+def without_error(
+    f: FloatArray, weights: FloatArray, theta: FloatArray, p: float, root: int
+) -> SlicedWasserstein:
+    """Put an exact average of costs into a result."""
     power = {
         "value": float(weights @ f),
         "standard_error": 0.0,
@@ -181,7 +187,7 @@ def exact_distance(pair: Pair, root: int, workers: int) -> SlicedWasserstein:
         "variance_reduction": float("inf"),
         "seed": root,
     }
-    return assemble(power, pair.p, theta, f, "exact")
+    return assemble(power, p, theta, f, "exact")
 
 
 def combine(

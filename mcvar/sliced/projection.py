@@ -23,6 +23,9 @@ from mcvar._typing import FloatArray
 #: float32 or float64, shape (L, n): projections.
 Rows: TypeAlias = npt.NDArray[Any]
 
+#: Writes the costs of sorted rows of two clouds.
+Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
+
 _BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
 _MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
 
@@ -216,7 +219,7 @@ def digit_bits(n: int) -> int:
     return 9 if n < 4_000 else 10 if n < 40_000 else 11 if n < 400_000 else 13
 
 
-def comparison(x: Cloud, y: Cloud, p: float) -> Callable[[SortedRows, SortedRows, FloatArray], None]:
+def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:
     """Return the function that writes the costs of sorted rows of two clouds like these."""
     if x.weights is None and y.weights is None:
         if x.n == y.n:
