@@ -13,12 +13,13 @@ from mcvar._typing import FloatArray
 from mcvar.control import GaussianSliced, LinearControl, SphericalHarmonics
 from mcvar.control.cumulant_sliced import CumulantSliced, cumulant_moments
 from mcvar.samplers import stream_seed
-from mcvar.sliced.design import Design, lay_out
+from mcvar.sliced.design import Design
 from mcvar.sliced.projection import Pair
 
 _QUADRATURE_DIM = 128  # beyond it an eigendecomposition per angle costs more than directions
 _CUMULANT_DIM = 24  # moment matrices of order four hold d⁴/4 numbers
-_REFERENCE = 4096  # directions behind an expectation without closed form
+_REFERENCE = 4096  # least directions behind an expectation without closed form
+_MOST_REFERENCE = 2**16
 _REFERENCE_STREAM = 1
 _ROUNDING = 1e-10
 
@@ -69,11 +70,14 @@ class PairControls:
         The clouds.
     root : int
         Root of the run's random streams.
+    n : int
+        Directions that the estimate uses: reference directions are several times as many.
     """
 
-    def __init__(self, pair: Pair, root: int) -> None:
+    def __init__(self, pair: Pair, root: int, n: int) -> None:
         self.pair = pair
         self._root = root
+        self._n_reference = min(max(_REFERENCE, 16 * n), _MOST_REFERENCE)
         self._reference: list[FloatArray] | None = None
         x, y = pair.x, pair.y
         square = np.sum((x.mean - y.mean) ** 2) + np.trace(x.covariance) + np.trace(y.covariance)
@@ -121,7 +125,7 @@ class PairControls:
 
     def _over_reference(self, name: str, control: LinearControl) -> Feature:
         if self._reference is None:
-            design = reference_design(self.pair.ndim)
+            design = reference_design(self.pair.ndim, self._n_reference)
             self._reference = [
                 design.draw(stream_root(self._root), r, r + 1) for r in range(design.replicates)
             ]
@@ -150,15 +154,13 @@ class QuadraticForms(LinearControl):
         return np.array(traces) / len(self.shift_)
 
 
-def reference_design(d: int) -> Design:
-    """Return the layout of the reference directions in dimension d."""
-    if d == 3:
-        return Design("spiral", 3, 8, _REFERENCE // 8)
+def reference_design(d: int, n: int) -> Design:
+    """Return the layout of about n reference directions in dimension d."""
+    if d <= 3:
+        return Design("spiral", d, 8, n // 8)
     if d <= 10:
-        return Design("bank", d, _REFERENCE // 128, 128)
-    return lay_out("auto", max(_REFERENCE // 2, 8 * d), d) if d == 2 else Design(
-        "orthogonal", d, -(-_REFERENCE // d), d
-    )
+        return Design("bank", d, n // 128, 128)
+    return Design("orthogonal", d, -(-n // d), d)
 
 
 def stream_root(root: int) -> int:

@@ -32,6 +32,14 @@ class Choice:
             names.append(f"{self.fixed.name} (coefficient 1)")
         return " + ".join(names) or "none"
 
+    def with_coefficients(self, beta: FloatArray) -> list[tuple[Feature, FloatArray]]:
+        """Return each feature group with its part of the fitted coefficients (k,)."""
+        ends = np.cumsum([len(feature.mean) for feature in self.fitted])[:-1]
+        used = list(zip(self.fitted, np.split(beta, ends) if self.fitted else [], strict=True))
+        if self.fixed is not None:
+            used.append((self.fixed, np.ones(1)))
+        return used
+
 
 @dataclass(frozen=True)
 class Crossfit:
@@ -89,12 +97,7 @@ def crossfit(
             continue
         choice, beta = best
         names.append(choice.name)
-        used = [*choice.fitted, *((choice.fixed,) if choice.fixed else ())]
-        at = 0
-        for feature in used:
-            k = len(feature.mean)
-            part = np.ones(k) if feature is choice.fixed else beta[at : at + k]
-            at += 0 if feature is choice.fixed else k
+        for feature, part in choice.with_coefficients(beta):
             residual[held_out] -= columns[id(feature)][held_out] @ part
             # The same error of the mean enters every fold: standard deviations add up.
             share = held_out.mean()
@@ -120,6 +123,11 @@ def _choose(
             continue
         features = np.concatenate(parts, axis=1) if parts else np.empty((len(y), 0))
         beta, error = press(features, target)
+        # An expectation known with an error costs that error, however many directions there are.
+        error = error / len(f) + sum(
+            float(part @ feature.covariance @ part)
+            for feature, part in choice.with_coefficients(beta)
+        )
         if best is None or error < _WORTHWHILE * least:
             best, least = (choice, beta), error
     return best

@@ -114,29 +114,58 @@ def sliced_wasserstein(
     check_control(control)
     if method == "auto" and exact.is_cheap(pair):
         return exact_distance(pair, root, workers)
-    design = lay_out(method, n, pair.ndim)
-    if rtol is not None and design.replicates < 2:
+    sizes = _looks(n, n if rtol is None else max_n)
+    if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
-    controls = PairControls(pair, root)
-    theta = np.empty((0, pair.ndim))
-    f = np.empty(0)
-    looks = _looks(design, max_n if rtol is not None else n)
+    run = _Run(pair, root, workers)
     status: Status = "converged" if rtol is None else "budget"
-    done = 0
-    for sets in looks:
-        added = design.draw(root, done, sets)
-        theta, done = np.concatenate([theta, added]), sets
-        f = np.concatenate([f, pair.costs(added, workers)])
-        design = Design(design.kind, design.d, sets, design.size)
-        outcome, described = combine(f, theta, design, control, controls)
-        if rtol is None:
-            break
-        half = half_width(np.sqrt(outcome.variance), outcome.df, 1 - (1 - _LEVEL) / len(looks))
+    for size in sizes:
+        design = run.advance(lay_out(method, size, pair.ndim))
+        controls = PairControls(pair, root, design.n)
+        outcome, described = combine(run.f, run.theta, design, control, controls)
+        half = half_width(np.sqrt(outcome.variance), outcome.df, 1 - (1 - _LEVEL) / len(sizes))
         # |d SW_p| = SW_p |d power| / (p power), to first order.
-        if half <= rtol * p * outcome.mean:
+        if rtol is not None and half <= rtol * p * outcome.mean:
             status = "converged"
             break
-    return report(outcome, described, f, theta, design, p, root, status)
+    return report(
+        outcome, described, run.f, run.theta, design, p, root, status, discarded=run.discarded
+    )
+
+
+class _Run:
+    """Costs along a growing number of directions."""
+
+    def __init__(self, pair: Pair, root: int, workers: int) -> None:
+        self._pair, self._root, self._workers = pair, root, workers
+        self._design: Design | None = None
+        self._sets = 0  # drawn so far: every set has a random stream of its own
+        self.discarded = 0
+
+    def advance(self, design: Design) -> Design:
+        """Add sets until there are as many as `design` asks for, and return it."""
+        before = self._design
+        if before is None or (before.kind, before.size) != (design.kind, design.size):
+            # Larger sets are better by more than what starting afresh costs.
+            self.discarded += 0 if before is None else before.n
+            self.theta, self.f = np.empty((0, design.d)), np.empty(0)
+            missing = design.replicates
+        else:
+            missing = design.replicates - before.replicates
+        added = design.draw(self._root, self._sets, self._sets + missing)
+        self._sets += missing
+        self.theta = np.concatenate([self.theta, added])
+        self.f = np.concatenate([self.f, self._pair.costs(added, self._workers)])
+        self._design = design
+        return design
+
+
+def _looks(first: int, most: int) -> list[int]:
+    """Numbers of directions at which to look: doubling from the first, up to `most`."""
+    looks = [first]
+    while looks[-1] * 2 <= most:
+        looks.append(looks[-1] * 2)
+    return looks
 
 
 def as_exponent(p: Any) -> float:
@@ -156,14 +185,6 @@ def check_control(control: Any) -> None:
             f"control must be a name, None or a linear control of mcvar.control, got {control!r}."
         )
     known_name("control", control, CONTROLS)
-
-
-def _looks(design: Design, most: int) -> list[int]:
-    """Numbers of sets at which to look: doubling from the first, up to `most` directions."""
-    looks = [design.replicates]
-    while looks[-1] * 2 * design.size <= most:
-        looks.append(looks[-1] * 2)
-    return looks
 
 
 def exact_distance(pair: Pair, root: int, workers: int) -> SlicedWasserstein:
@@ -279,23 +300,26 @@ def report(
     p: float,
     root: int,
     status: Status,
+    *,
+    discarded: int = 0,
 ) -> SlicedWasserstein:
-    """Put the outcome of `combine` into a result."""
+    """Put the outcome of `combine` into a result; `discarded` costs were spent on earlier looks."""
     reasons = []
+    n = len(f) + discarded
     if design.replicates < 2:
         status = "suspect"
         reasons.append("one direction has no spread, so there is no error bar; raise n.")
     elif status == "budget":
-        reasons.append(f"{len(f)} directions did not reach the tolerance; raise max_n.")
+        reasons.append(f"{n} directions did not reach the tolerance; raise max_n.")
     error = float(np.sqrt(outcome.variance))
     with np.errstate(divide="ignore", invalid="ignore"):
-        gain = float(np.float64(outcome.plain_variance) / len(f) / outcome.variance)
+        gain = float(np.float64(outcome.plain_variance) / n / outcome.variance)
     power = {
         "value": outcome.mean,
         "standard_error": error,
-        "n": len(f),
+        "n": n,
         "df": float(max(outcome.df, 1)),
-        "ess": float(len(f)),
+        "ess": float(n),
         "variance_reduction": 1.0 if np.isnan(gain) and error == 0 else gain,
         "status": status,
         "reasons": tuple(reasons),

@@ -115,7 +115,7 @@ class SlicedReference:
             return without_error(f, np.ones(1), self._theta.copy(), self.p, self._root)
         pair = Pair(cloud, self._cloud, self.p)
         outcome, described = combine(
-            f, self._theta, self._design, self._control, PairControls(pair, self._root)
+            f, self._theta, self._design, self._control, PairControls(pair, self._root, len(f))
         )
         return report(
             outcome, described, f, self._theta.copy(), self._design, self.p, self._root, "converged"
