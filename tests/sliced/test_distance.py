@@ -181,11 +181,11 @@ def test_other_exponents(mixture, p):
 def test_rtol_is_met(mixture):
     x, y = mixture
     loose = mcvar.sliced_wasserstein(x, y, rng=0, rtol=1e-2, n=16)
-    tight = mcvar.sliced_wasserstein(x, y, rng=0, rtol=1e-4, n=16)
+    tight = mcvar.sliced_wasserstein(x, y, rng=0, rtol=1e-3, n=16)
     assert loose.status == tight.status == "converged"
     assert loose.n < tight.n
     reference = mcvar.sliced_wasserstein(x, y, rng=5, n=2**13)
-    assert abs(tight.value / reference.value - 1) < 2e-4
+    assert abs(tight.value / reference.value - 1) < 2e-3
     stopped = mcvar.sliced_wasserstein(x, y, rng=0, rtol=1e-9, max_n=64, n=16)
     assert stopped.status == "budget"
     assert stopped.n <= 64
