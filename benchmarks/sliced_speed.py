@@ -90,7 +90,7 @@ def threads_and_memory(n, count):
 
 
 def main(quick=False):
-    print("| sizes | kind | POT / ours | with cached reference | share of np.sort limit | differs |")
+    print("| sizes | kind | POT / ours | with cached reference | share of sort limit | differs |")
     print("|---|---|---|---|---|---|")
     with threadpool_limits(1):
         sizes = [(1000, 3, 1000), (10_000, 3, 1000), (100_000, 3, 200), (1_000_000, 3, 50)]

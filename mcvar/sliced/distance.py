@@ -120,7 +120,10 @@ def sliced_wasserstein(
     run = _Run(pair, root, workers)
     status: Status = "converged" if rtol is None else "budget"
     for size in sizes:
-        design = run.advance(lay_out(method, size, pair.ndim))
+        planned = lay_out(method, size, pair.ndim)
+        if size > n and run.total_after(planned) > max_n:
+            break
+        design = run.advance(planned)
         controls = PairControls(pair, root, design.n)
         outcome, described = combine(run.f, run.theta, design, control, controls)
         half = half_width(np.sqrt(outcome.variance), outcome.df, 1 - (1 - _LEVEL) / len(sizes))
@@ -140,18 +143,26 @@ class _Run:
         self._pair, self._root, self._workers = pair, root, workers
         self._design: Design | None = None
         self._sets = 0  # drawn so far: every set has a random stream of its own
+        self.theta, self.f = np.empty((0, pair.ndim)), np.empty(0)
         self.discarded = 0
+
+    def total_after(self, design: Design) -> int:
+        """Directions evaluated in all, once `design` is done."""
+        return self.discarded + design.n + (0 if self._extends(design) else len(self.f))
+
+    def _extends(self, design: Design) -> bool:
+        now = self._design
+        return now is not None and (now.kind, now.size) == (design.kind, design.size)
 
     def advance(self, design: Design) -> Design:
         """Add sets until there are as many as `design` asks for, and return it."""
-        before = self._design
-        if before is None or (before.kind, before.size) != (design.kind, design.size):
-            # Larger sets are better by more than what starting afresh costs.
-            self.discarded += 0 if before is None else before.n
-            self.theta, self.f = np.empty((0, design.d)), np.empty(0)
-            missing = design.replicates
+        missing = design.replicates
+        if self._extends(design):
+            missing -= len(self.f) // design.size
         else:
-            missing = design.replicates - before.replicates
+            # Larger sets are better by more than what starting afresh costs.
+            self.discarded += len(self.f)
+            self.theta, self.f = np.empty((0, design.d)), np.empty(0)
         added = design.draw(self._root, self._sets, self._sets + missing)
         self._sets += missing
         self.theta = np.concatenate([self.theta, added])

@@ -1,7 +1,7 @@
 """The published controls, against their formulas; direction sets, against their laws."""
 
-import sys
-from pathlib import Path
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +14,6 @@ from mcvar.control.spherical_harmonics import harmonics_of_degree, n_harmonics
 from mcvar.sliced.controls import PairControls
 from mcvar.sliced.crossfit import press
 from mcvar.sliced.projection import Pair, as_cloud
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 def clouds(d=5, seed=0):
@@ -64,7 +62,7 @@ def test_gaussian_cost_by_quadrature(p, shift, spread):
             lambda z: abs(shift + spread * z) ** p * stats.norm.pdf(z), low, high, limit=500,
             epsabs=1e-13, points=[np.clip(0.0, low, high)],
         )[0]
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     )  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-7)
 

@@ -3,6 +3,8 @@
 Seeds are fixed, so no test fails by chance; false-positive rates below are over all seeds.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import integrate, stats
@@ -47,7 +49,7 @@ def test_two_dimensions_are_exact(p, weighted):
     edges = np.linspace(0, np.pi, 65)
     expected = sum(
         integrate.quad(cost, low, high, epsabs=1e-11, limit=200)[0]
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
     )
     assert est.power.value == pytest.approx(expected / np.pi, rel=1e-8)
     assert est.standard_error == 0
