@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from mcvar._version import __version__
 
 if TYPE_CHECKING:
-    from mcvar import control, plot, samplers, targets
+    from mcvar import control, plot, samplers, sliced, targets
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError
     from mcvar.integrate import estimate
     from mcvar.moments import Moments
     from mcvar.result import ConfidenceInterval, Estimate
+    from mcvar.sliced import sliced_wasserstein
     from mcvar.targets import Target, Unnormalized
 
 # Where each public name lives; imported on first use (PEP 562), so that `import mcvar` is cheap.
@@ -35,8 +36,9 @@ _HOME = {
     "Target": "mcvar.targets",
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
+    "sliced_wasserstein": "mcvar.sliced",
 }
-_MODULES = ("control", "plot", "samplers", "targets")
+_MODULES = ("control", "plot", "samplers", "sliced", "targets")
 
 __all__ = [
     "ConfidenceInterval",
@@ -53,6 +55,8 @@ __all__ = [
     "estimate",
     "plot",
     "samplers",
+    "sliced",
+    "sliced_wasserstein",
     "targets",
 ]
 

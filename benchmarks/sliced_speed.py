@@ -1,0 +1,112 @@
+"""Speed of sliced Wasserstein distances against POT: same directions, one process, one thread.
+
+Ratios of times measured side by side; the share of the sort limit is 2 n L times what np.sort
+takes per value in this process (above 1 where the distribution sort beats np.sort).
+
+    python benchmarks/sliced_speed.py [--quick]
+"""
+
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import ot
+from threadpoolctl import threadpool_limits
+
+from mcvar.sliced import SlicedReference, sliced_wasserstein, sliced_wasserstein_distance
+from mcvar.sliced.projection import Pair, as_cloud
+
+
+def least_time(task, repeats):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def clouds(n, m, d, dtype=np.float64):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, d)), 0.3 + 1.2 * rng.normal(size=(m, d))
+    return x.astype(dtype), y.astype(dtype)
+
+
+def sort_limit(x, theta, total):
+    """Seconds that np.sort takes for `total` projected values, in rows as long as the cloud's."""
+    rows = theta[: max(1, 2**18 // len(x))] @ x.T
+
+    def task():
+        rows.copy().sort(axis=1)
+
+    copying = least_time(rows.copy, 5)
+    return (least_time(task, 5) - copying) / rows.size * total
+
+
+def compare(n, m, d, count, *, weighted=False, dtype=np.float64, repeats=3):
+    x, y = clouds(n, m, d, dtype)
+    rng = np.random.default_rng(1)
+    a, b = (
+        (rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))) if weighted else (None, None)
+    )
+    theta = rng.normal(size=(count, d)).astype(dtype)
+    theta /= np.linalg.norm(theta, axis=1, keepdims=True)
+    weights = [None if w is None else w.astype(dtype) for w in (a, b)]
+
+    def ours():
+        return sliced_wasserstein_distance(x, y, a, b, projections=theta.T, log=True)
+
+    def theirs():
+        return ot.sliced_wasserstein_distance(x, y, *weights, projections=theta.T, log=True)
+
+    mine, pot = ours()[1]["projected_emds"], theirs()[1]["projected_emds"]
+    t_ours, t_pot = least_time(ours, repeats), least_time(theirs, max(1, repeats - 1))
+    share = sort_limit(x, theta, count * (n + m)) / t_ours
+    cached = ""
+    if not weighted and n == m:
+        reference = SlicedReference(y, n=count, method="montecarlo", control=None, rng=0)
+        cached = f"{t_pot / least_time(lambda: reference.distance(x), repeats):.0f}"
+    kind = ("weighted " if weighted else "") + np.dtype(dtype).name
+    worst = np.abs(mine / pot - 1).max()
+    print(
+        f"| {n:.0e} / {m:.0e}, d={d}, L={count} | {kind} | {t_pot / t_ours:.0f} | {cached} "
+        f"| {share:.1f} | {worst:.0e} |",
+        flush=True,
+    )
+
+
+def threads_and_memory(n, count):
+    x, y = clouds(n, n, 3)
+    pair = Pair(as_cloud("x", x), as_cloud("y", y), 2.0)
+    theta = np.random.default_rng(0).normal(size=(count, 3))
+    theta /= np.linalg.norm(theta, axis=1, keepdims=True)
+    one, two = (least_time(lambda w=w: pair.costs(theta, w), 4) for w in (1, 2))
+    print(f"two threads against one: {one / two:.2f} times as fast")
+    tracemalloc.start()
+    sliced_wasserstein(x, y, n=100, rng=0)
+    print(f"peak memory at n={n}, L=100: {tracemalloc.get_traced_memory()[1] / 1e6:.0f} MB")
+    tracemalloc.stop()
+
+
+def main(quick=False):
+    print("| sizes | kind | POT / ours | with cached reference | share of sort limit | differs |")
+    print("|---|---|---|---|---|---|")
+    with threadpool_limits(1):
+        sizes = [(1000, 3, 1000), (10_000, 3, 1000), (100_000, 3, 200), (1_000_000, 3, 50)]
+        sizes.append((10_000, 64, 500))
+        if quick:
+            sizes = [(1000, 3, 100), (10_000, 3, 50)]
+        for n, d, count in sizes:
+            for dtype in (np.float64, np.float32):
+                compare(n, n, d, count, dtype=dtype, repeats=2 if n >= 100_000 else 4)
+        for n, m, count in [(1000, 1500, 300), (10_000, 7000, 100)] + (
+            [] if quick else [(100_000, 70_000, 50)]
+        ):
+            compare(n, m, 3, count)
+            compare(n, m, 3, count, weighted=True)
+        threads_and_memory(10_000 if quick else 100_000, 100)
+
+
+if __name__ == "__main__":
+    main(quick="--quick" in sys.argv)

@@ -1,0 +1,29 @@
+"""Sliced Wasserstein distances: averages of one-dimensional distances over directions.
+
+`sliced_wasserstein` estimates one distance with an error bar, and is what to use unless one of
+these fits better: `sliced_wasserstein_distance` replaces POT's function number for number,
+`SlicedReference` compares many clouds with one, `pairwise_sliced_wasserstein` many with each
+other, `max_sliced_wasserstein` finds the direction of the greatest distance, and
+`sliced_wasserstein_gaussian` needs moments only.
+"""
+
+from mcvar.sliced.directions import directions
+from mcvar.sliced.distance import sliced_wasserstein
+from mcvar.sliced.gaussian import sliced_wasserstein_gaussian
+from mcvar.sliced.maximum import MaxSlicedWasserstein, max_sliced_wasserstein
+from mcvar.sliced.pairwise import pairwise_sliced_wasserstein
+from mcvar.sliced.pot_compatible import sliced_wasserstein_distance
+from mcvar.sliced.reference import SlicedReference
+from mcvar.sliced.result import SlicedWasserstein
+
+__all__ = [
+    "MaxSlicedWasserstein",
+    "SlicedReference",
+    "SlicedWasserstein",
+    "directions",
+    "max_sliced_wasserstein",
+    "pairwise_sliced_wasserstein",
+    "sliced_wasserstein",
+    "sliced_wasserstein_distance",
+    "sliced_wasserstein_gaussian",
+]

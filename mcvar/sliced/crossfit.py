@@ -1,0 +1,161 @@
+"""Values along directions to a mean with an error bar, controls chosen and fitted out of fold.
+
+Each fold holds whole randomisations. Which controls a fold gets, and with which coefficients, is
+decided on the other folds alone, by leave-one-out error (PRESS); the features have expectation
+zero, so that whatever is decided, the estimate is unbiased. Doing nothing is among the choices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.sliced.controls import Feature
+
+_MOST_FOLDS = 8
+_WORTHWHILE = 0.9  # a richer choice must lower the leave-one-out error by a tenth
+_ROWS_PER_FEATURE = 2
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A set of feature groups; `fixed` enters with coefficient one instead of a fitted one."""
+
+    fitted: tuple[Feature, ...] = ()
+    fixed: Feature | None = None
+
+    @property
+    def name(self) -> str:
+        """What the result calls this choice."""
+        names = [feature.name for feature in self.fitted]
+        if self.fixed is not None:
+            names.append(f"{self.fixed.name} (coefficient 1)")
+        return " + ".join(names) or "none"
+
+    def with_coefficients(self, beta: FloatArray) -> list[tuple[Feature, FloatArray]]:
+        """Return each feature group with its part of the fitted coefficients (k,)."""
+        ends = np.cumsum([len(feature.mean) for feature in self.fitted])[:-1]
+        used = list(zip(self.fitted, np.split(beta, ends) if self.fitted else [], strict=True))
+        if self.fixed is not None:
+            used.append((self.fixed, np.ones(1)))
+        return used
+
+
+@dataclass(frozen=True)
+class Crossfit:
+    """The outcome.
+
+    Attributes
+    ----------
+    mean, variance, df : float
+        The estimate, its variance, and the degrees of freedom of that.
+    plain_variance : float
+        Variance of f along one independent direction.
+    names : tuple of str
+        The choice made for each fold.
+    """
+
+    mean: float
+    variance: float
+    df: float
+    plain_variance: float
+    names: tuple[str, ...]
+
+
+def crossfit(
+    f: FloatArray, theta: FloatArray, replicates: int, choices: tuple[Choice, ...]
+) -> Crossfit:
+    """Average f over directions, with the best of the controls.
+
+    Parameters
+    ----------
+    f : ndarray, shape (n,)
+        Costs along the directions, randomisation by randomisation.
+    theta : ndarray, shape (n, d)
+        The directions.
+    replicates : int
+        Number of randomisations, all of the same size.
+    choices : tuple of Choice
+        From the simplest to the richest.
+    """
+    size = len(f) // replicates
+    columns = {
+        id(feature): feature.centred(theta)
+        for choice in choices
+        for feature in (*choice.fitted, *((choice.fixed,) if choice.fixed else ()))
+    }
+    folds = min(replicates, _MOST_FOLDS)
+    fold_of = np.repeat(np.arange(replicates) % folds, size)
+    residual = f.copy()
+    reference_variance = 0.0
+    names = []
+    for fold in range(folds):
+        held_out = fold_of == fold
+        best = _choose(f, columns, ~held_out, choices) if replicates > 1 else None
+        if best is None:
+            names.append("none")
+            continue
+        choice, beta = best
+        names.append(choice.name)
+        for feature, part in choice.with_coefficients(beta):
+            residual[held_out] -= columns[id(feature)][held_out] @ part
+            # The same error of the mean enters every fold: standard deviations add up.
+            share = held_out.mean()
+            reference_variance += share * float(part @ feature.covariance @ part)
+    means = residual.reshape(replicates, size).mean(axis=1)
+    spread = float(means.var(ddof=1)) / replicates if replicates > 1 else np.nan
+    plain = float(f.var(ddof=1)) if len(f) > 1 else np.nan
+    return Crossfit(
+        float(means.mean()), spread + reference_variance, replicates - 1, plain, tuple(names)
+    )
+
+
+def _choose(
+    f: FloatArray, columns: dict[int, FloatArray], rows: FloatArray, choices: tuple[Choice, ...]
+) -> tuple[Choice, FloatArray] | None:
+    best, least = None, np.inf
+    y = f[rows]
+    for choice in choices:
+        target = y if choice.fixed is None else y - columns[id(choice.fixed)][rows, 0]
+        parts = [columns[id(feature)][rows] for feature in choice.fitted]
+        k = sum(part.shape[1] for part in parts)
+        if k * _ROWS_PER_FEATURE > len(y) - 2:
+            continue
+        features = np.concatenate(parts, axis=1) if parts else np.empty((len(y), 0))
+        beta, error = press(features, target)
+        # An expectation known with an error costs that error, however many directions there are.
+        error = error / len(f) + sum(
+            float(part @ feature.covariance @ part)
+            for feature, part in choice.with_coefficients(beta)
+        )
+        if best is None or error < _WORTHWHILE * least:
+            best, least = (choice, beta), error
+    return best
+
+
+def press(features: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
+    """Least squares with an intercept: coefficients (k,), and mean squared leave-one-out error.
+
+    Allen, "The relationship between variable selection and data augmentation and a method for
+    prediction", Technometrics 16 (1974), eq. 3. Columns that are constant up to rounding take no
+    part, and collinear ones share the minimum-norm solution.
+    """
+    n = len(y)
+    centre = features.mean(axis=0)
+    centred = features - centre
+    scale = np.sqrt((centred**2).mean(axis=0))
+    keep = scale > 0
+    beta = np.zeros(features.shape[1])
+    residual = y - y.mean()
+    leverage = np.full(n, 1 / n)
+    if keep.any():
+        u, s, vt = np.linalg.svd(centred[:, keep] / scale[keep], full_matrices=False)
+        rank = int((s > 1e-8 * s[0]).sum())
+        u, s, vt = u[:, :rank], s[:rank], vt[:rank]
+        projected = u.T @ residual
+        beta[keep] = (vt.T @ (projected / s)) / scale[keep]
+        residual = residual - u @ projected
+        leverage = leverage + (u**2).sum(axis=1)
+    # Rows that decide their own fit have leverage one and leave nothing to judge by.
+    left = np.maximum(1 - leverage, 1e-3)
+    return beta, float(((residual / left) ** 2).mean())

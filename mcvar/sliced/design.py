@@ -1,0 +1,82 @@
+"""How directions are laid out: independent randomisations of one good set.
+
+The error bar comes from the spread of the randomisations' means, so there are at least eight of
+them; in d <= 3, where larger sets gain most, four are accepted when directions are few.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mcvar._checks import known_name
+from mcvar._typing import FloatArray
+from mcvar.samplers.base import REPLICATES, stream_seed
+from mcvar.sliced.directions import KINDS, directions
+
+_GOOD_SIZE = 16  # directions a set, below which d <= 3 takes fewer sets instead
+_FEWEST = 4
+_LARGEST_BANK = {2: 2**14, 3: 128}  # the spiral takes over in d = 3, and needs no optimiser
+_MOST_LINES = 256
+
+
+@dataclass(frozen=True)
+class Design:
+    """`replicates` independent sets of `size` directions of one kind in dimension d."""
+
+    kind: str
+    d: int
+    replicates: int
+    size: int
+
+    @property
+    def n(self) -> int:
+        """Directions in all."""
+        return self.replicates * self.size
+
+    def draw(self, root: int, first: int, last: int) -> FloatArray:
+        """Return sets first .. last − 1, shape (sets · size, d): a pure function of the root."""
+        return np.concatenate(
+            [
+                directions(
+                    self.size, self.d, self.kind, np.random.default_rng(stream_seed(root, 0, r))
+                )
+                for r in range(first, last)
+            ]
+        )
+
+
+def lay_out(method: str, n: int, d: int) -> Design:
+    """Lay out at most n directions in dimension d.
+
+    Parameters
+    ----------
+    method : str
+        "auto", or one of the kinds of `mcvar.sliced.directions`.
+    """
+    known_name("method", method, ("auto", *KINDS))
+    if method == "montecarlo" or n < 2 * _FEWEST:
+        kind = "montecarlo" if method == "auto" else method
+        return Design(kind, d, n, 1)
+    replicates = REPLICATES
+    if d <= 3 and n < REPLICATES * _GOOD_SIZE:
+        replicates = max(_FEWEST, n // _GOOD_SIZE)
+    replicates = min(replicates, n // 2)
+    size = n // replicates
+    kind = method
+    if method == "auto":
+        kind = _best_kind(size, d)
+    if kind == "orthogonal":
+        # Frames beyond the first are independent: each counts as a randomisation.
+        size = min(d, size)
+    elif kind == "bank":
+        size = min(size, _MOST_LINES)
+    return Design(kind, d, n // size, size)
+
+
+def _best_kind(size: int, d: int) -> str:
+    if d == 2:
+        return "spiral"
+    if d == 3:
+        return "bank" if size <= _LARGEST_BANK[3] else "spiral"
+    # Fewer lines than about d²/8 cannot balance the quadratic forms any better than a frame.
+    return "bank" if size > d and size >= d * d / 8 else "orthogonal"

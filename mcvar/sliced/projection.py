@@ -1,0 +1,241 @@
+"""Projected clouds: sort along many directions, then pair up the quantiles.
+
+W_p^p between two projected clouds is an integral over quantile levels, so all the work is
+sorting. Points are kept dimension-major: a block of directions times the cloud then gives
+contiguous rows, sorted in place by a compiled distribution sort without the GIL. Blocks are
+fixed in advance, so that any number of threads gives the same bits; they bound the memory.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mcvar._checks import as_finite_array, as_points
+from mcvar._jit.sorting import sort_rows, sort_weighted_rows
+from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
+from mcvar._typing import FloatArray
+
+#: float32 or float64, shape (L, n): projections.
+Rows: TypeAlias = npt.NDArray[Any]
+
+#: Writes the costs of sorted rows of two clouds.
+Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
+
+_BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
+_MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """A weighted point cloud, ready to be projected.
+
+    Attributes
+    ----------
+    columns : ndarray, shape (d, n)
+        The points, dimension-major, of dtype float32 or float64.
+    weights : ndarray, shape (n,), or None
+        Positive weights with sum 1; None for uniform weights.
+    """
+
+    columns: Rows
+    weights: FloatArray | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of points."""
+        return int(self.columns.shape[1])
+
+    @property
+    def ndim(self) -> int:
+        """Dimension d."""
+        return int(self.columns.shape[0])
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """Weighted mean, shape (d,)."""
+        if self.weights is None:
+            return np.asarray(self.columns.mean(axis=1, dtype=np.float64))
+        return np.asarray(self.columns @ self.weights)
+
+    @cached_property
+    def covariance(self) -> FloatArray:
+        """Weighted covariance, normalised by the total weight, shape (d, d)."""
+        centred = self.columns - self.mean[:, np.newaxis]
+        if self.weights is None:
+            return np.asarray(centred @ centred.T / self.n)
+        return np.asarray((centred * self.weights) @ centred.T)
+
+
+@dataclass(frozen=True, eq=False)
+class SortedRows:
+    """Projections of a cloud sorted along each direction, with cumulative weights if it has any.
+
+    Attributes
+    ----------
+    values : ndarray, shape (L, n)
+    levels : ndarray, shape (L, n), or None
+    """
+
+    values: Rows
+    levels: FloatArray | None
+
+    def __getitem__(self, rows: slice) -> "SortedRows":
+        return SortedRows(self.values[rows], None if self.levels is None else self.levels[rows])
+
+
+def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a") -> Cloud:
+    """Check points (n, d) and weights (n,), and return them as a cloud.
+
+    Raises
+    ------
+    ValueError
+        Points that are not finite or not of shape (n, d); weights that are negative, of the
+        wrong shape, or do not sum to one.
+    """
+    array = np.asarray(points)
+    if array.dtype == np.float32 and array.ndim == 2 and array.size:
+        if not np.isfinite(array).all():
+            as_finite_array(name, array)  # raises, and says where
+    else:
+        array = as_points(name, array)
+    if weights is None:
+        return Cloud(np.ascontiguousarray(array.T))
+    mass = as_finite_array(weight_name, weights)
+    if mass.shape != (len(array),):
+        raise ValueError(
+            f"{weight_name} must have shape ({len(array)},), one weight per point of {name}, "
+            f"got {mass.shape}."
+        )
+    if (mass < 0).any():
+        worst = int(mass.argmin())
+        raise ValueError(f"{weight_name} holds {mass[worst]} at index {worst}; weights are >= 0.")
+    total = float(mass.sum())
+    tolerance = 1e-4 if np.asarray(weights).dtype == np.float32 else 1e-6
+    if abs(total - 1) > tolerance:
+        raise ValueError(
+            f"{weight_name} sums to {total:.10g}; expected weights that sum to 1 "
+            f"({weight_name} / {weight_name}.sum())."
+        )
+    if (mass == mass[0]).all():
+        return Cloud(np.ascontiguousarray(array.T))
+    heavy = mass > 0
+    if not heavy.all():
+        array, mass = array[heavy], mass[heavy]
+    return Cloud(np.ascontiguousarray(array.T), mass / mass.sum())
+
+
+class Pair:
+    """Two clouds of the same dimension, and the cost of a direction between them.
+
+    Parameters
+    ----------
+    x, y : Cloud
+    p : float
+        Exponent of the cost, at least 1.
+    """
+
+    def __init__(self, x: Cloud, y: Cloud, p: float) -> None:
+        if x.ndim != y.ndim:
+            raise ValueError(
+                f"X and Y must have the same dimension, got points in {x.ndim} and {y.ndim}."
+            )
+        if x.columns.dtype != y.columns.dtype:
+            wide = np.float64
+            x = Cloud(x.columns.astype(wide), x.weights)
+            y = Cloud(y.columns.astype(wide), y.weights)
+        # A common shift changes no distance, and keeps digits where clouds lie far from zero.
+        shift = ((x.mean + y.mean) / 2)[:, np.newaxis].astype(x.columns.dtype)
+        self.x = Cloud(x.columns - shift, x.weights)
+        self.y = Cloud(y.columns - shift, y.weights)
+        self.p = p
+        self._compare = comparison(self.x, self.y, p)
+
+    @property
+    def ndim(self) -> int:
+        """Dimension d."""
+        return self.x.ndim
+
+    def costs(self, directions: FloatArray, workers: int = 1) -> FloatArray:
+        """Return W_p^p along each of the unit vectors ``directions (L, d)``, shape (L,)."""
+        out = np.empty(len(directions))
+
+        def block(rows: slice) -> None:
+            sorted_x = sort_projections(self.x, directions[rows])
+            sorted_y = sort_projections(self.y, directions[rows])
+            self._compare(sorted_x, sorted_y, out[rows])
+
+        for_blocks(block, len(directions), max(self.x.n, self.y.n), workers)
+        return out
+
+
+def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -> None:
+    """Run `task` on blocks of directions that depend on the sizes alone, never on `workers`."""
+    step = max(1, _BLOCK // n)
+    blocks = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+    if workers == 1 or len(blocks) == 1:
+        for rows_of_block in blocks:
+            task(rows_of_block)
+        return
+    with ThreadPoolExecutor(min(workers, len(blocks))) as pool:
+        for _ in pool.map(task, blocks):
+            pass
+
+
+def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
+    """Project a cloud on ``directions (L, d)`` and sort each row."""
+    rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
+    bits, most_moves = digit_bits(cloud.n), _MOVES * cloud.n
+    carried = None if cloud.weights is None else np.empty(rows.shape)
+    done = 0
+    while done < len(rows):
+        if cloud.weights is None or carried is None:
+            bad = sort_rows(rows[done:], bits, most_moves)
+        else:
+            bad = sort_weighted_rows(rows[done:], cloud.weights, bits, most_moves, carried[done:])
+        if bad < 0:
+            break
+        # Heavy tails crowd this row's values into few cells: it takes a comparison sort.
+        row = done + bad
+        if carried is None:
+            rows[row].sort()
+        else:
+            order = np.argsort(rows[row])
+            rows[row] = rows[row][order]
+            carried[row] = carried[row][order]
+        done = row + 1
+    if carried is not None:
+        np.cumsum(carried, axis=1, out=carried)
+        carried[:, -1] = 1.0
+    return SortedRows(rows, carried)
+
+
+def digit_bits(n: int) -> int:
+    """Bits per counting pass for rows of n values: cells far outnumber the values."""
+    return 9 if n < 4_000 else 10 if n < 40_000 else 11 if n < 400_000 else 13
+
+
+def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:
+    """Return the function that writes the costs of sorted rows of two clouds like these."""
+    if x.weights is None and y.weights is None:
+        if x.n == y.n:
+            return lambda sx, sy, out: equal_costs(sx.values, sy.values, p, out)
+        i_of, j_of, mass = uniform_pattern(x.n, y.n)
+        return lambda sx, sy, out: pattern_costs(sx.values, sy.values, i_of, j_of, mass, p, out)
+    x_uniform, y_uniform = uniform_levels(x.n), uniform_levels(y.n)
+
+    def compare(sx: SortedRows, sy: SortedRows, out: FloatArray) -> None:
+        x_levels = x_uniform if sx.levels is None else sx.levels
+        y_levels = y_uniform if sy.levels is None else sy.levels
+        weighted_costs(sx.values, x_levels, sy.values, y_levels, p, out)
+
+    return compare
+
+
+def uniform_levels(n: int) -> FloatArray:
+    """Cumulative weights of n equally heavy points, shape (1, n)."""
+    return (np.arange(1, n + 1) / n)[np.newaxis]
