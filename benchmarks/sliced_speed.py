@@ -47,9 +47,7 @@ def sort_limit(x, theta, total):
 def compare(n, m, d, count, *, weighted=False, dtype=np.float64, repeats=3):
     x, y = clouds(n, m, d, dtype)
     rng = np.random.default_rng(1)
-    a, b = (
-        (rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))) if weighted else (None, None)
-    )
+    a, b = (rng.dirichlet(np.ones(n)), rng.dirichlet(np.ones(m))) if weighted else (None, None)
     theta = rng.normal(size=(count, d)).astype(dtype)
     theta /= np.linalg.norm(theta, axis=1, keepdims=True)
     weights = [None if w is None else w.astype(dtype) for w in (a, b)]

@@ -22,6 +22,10 @@ ESTIMATORS = {
     "Sobol'": ("sobol", None),
     "mcvar, automatic": ("auto", "auto"),
 }
+# Okabe & Ito (2008): told apart by every kind of colour vision.
+COLOURS = dict(
+    zip(ESTIMATORS, ("#000000", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#D55E00"), strict=True)
+)
 
 
 def digits():
@@ -71,9 +75,13 @@ def main():
         for label, (method, control) in ESTIMATORS.items():
             found = errors(x, y, truth, method, control)
             print(f"  {label:42s}", *(f"{error:<9.1e}" for error in found))
-            ax.loglog(COUNTS, found, "o-", ms=4, label=label)
-        ax.set(title=name, xlabel="directions", ylabel="relative error of SW_2^2")
-    panels[0].legend(frameon=False, fontsize=8)
+            ax.loglog(COUNTS, found, "o-", ms=4, label=label, color=COLOURS[label])
+        ax.set(title=name, xlabel="directions", ylabel="relative error of $SW_2^2$")
+        ax.set_xticks(COUNTS, [str(n) for n in COUNTS])
+        ax.minorticks_off()
+        ax.spines[["top", "right"]].set_visible(False)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=3)
     figure.savefig("sliced_wasserstein.png", dpi=120)
     print("saved sliced_wasserstein.png")
 

@@ -68,7 +68,7 @@ class SlicedWasserstein:
 
     @property
     def status(self) -> Status:
-        """"converged", "budget" or "suspect", as in `mcvar.Estimate`."""
+        """ "converged", "budget" or "suspect", as in `mcvar.Estimate`."""
         return self.power.status
 
     @property

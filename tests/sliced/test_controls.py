@@ -1,6 +1,5 @@
 """The published controls, against their formulas; direction sets, against their laws."""
 
-
 from itertools import pairwise
 
 import numpy as np

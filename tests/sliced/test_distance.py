@@ -48,8 +48,7 @@ def test_two_dimensions_are_exact(p, weighted):
 
     edges = np.linspace(0, np.pi, 65)
     expected = sum(
-        integrate.quad(cost, low, high, epsabs=1e-11, limit=200)[0]
-        for low, high in pairwise(edges)
+        integrate.quad(cost, low, high, epsabs=1e-11, limit=200)[0] for low, high in pairwise(edges)
     )
     assert est.power.value == pytest.approx(expected / np.pi, rel=1e-8)
     assert est.standard_error == 0
