@@ -104,7 +104,7 @@ def reference(x, y):
     """Var f, and an estimate of E f with an error far below those compared."""
     pair = Pair(as_cloud("x", x), as_cloud("y", y), 2.0)
     f = pair.costs(directions(10_000, x.shape[1], "montecarlo", rng=12345))
-    return f.var(), sliced_wasserstein(x, y, n=2**14, rng=54321).power.value
+    return f.var(), sliced_wasserstein(x, y, n=2**14, rng=54321).power
 
 
 def main(quick=False):
@@ -135,8 +135,9 @@ def main(quick=False):
                     ratios.append(f"{variance / results[0].n / value.var(ddof=1):.3g}")
                 if peer == "auto":
                     limits = [r.power.confidence_interval() for r in results]
-                    covered = np.mean([low <= truth <= high for low, high in limits])
-                    z = (value.mean() - truth) / (value.std() / np.sqrt(runs))
+                    covered = np.mean([low <= truth.value <= high for low, high in limits])
+                    error = np.hypot(value.std() / np.sqrt(runs), truth.standard_error)
+                    z = (value.mean() - truth.value) / error
             print(
                 f"| {name} | {count} | {' | '.join(ratios)} | "
                 f"{times['auto'] / times['plain']:.1f} | {covered:.2f} | {z:.1f} |",

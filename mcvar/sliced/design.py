@@ -15,7 +15,7 @@ from mcvar.sliced.directions import KINDS, directions
 
 _GOOD_SIZE = 16  # directions a set, below which d <= 3 takes fewer sets instead
 _FEWEST = 4
-_LARGEST_BANK = {2: 2**14, 3: 128}  # the spiral takes over in d = 3, and needs no optimiser
+_LARGEST_BANK_3D = 128  # the spiral takes over, and needs no optimiser
 _MOST_LINES = 256
 
 
@@ -77,6 +77,6 @@ def _best_kind(size: int, d: int) -> str:
     if d == 2:
         return "spiral"
     if d == 3:
-        return "bank" if size <= _LARGEST_BANK[3] else "spiral"
+        return "bank" if size <= _LARGEST_BANK_3D else "spiral"
     # Fewer lines than about d²/8 cannot balance the quadratic forms any better than a frame.
     return "bank" if size > d and size >= d * d / 8 else "orthogonal"
