@@ -140,10 +140,10 @@ def stratified(values, strata):
 
 
 def batch_means(values, chain):
-    """Mean and standard error from equal batches of about √n rows per chain."""
+    """Mean and standard error from equal batches of n^(2/3) rows per chain."""
     means = []
     for label in np.unique(chain):
         rows = values[chain == label]
-        size = len(rows) // int(sqrt(len(rows)))
+        size = len(rows) // round(len(rows) ** (1 / 3))
         means += [rows[i : i + size].mean() for i in range(0, len(rows), size)]
     return values.mean(), np.std(means, ddof=1) / sqrt(len(means))

@@ -169,7 +169,8 @@ def estimate(
             history.append(Look(spent_before + plan.n, combined.mean, error, combined.df))
             if tolerance is None:
                 continue
-            shortfall = tolerance.shortfall(combined.mean, error, combined.df, len(plans))
+            varies = tally.plain_variance() > 0
+            shortfall = tolerance.shortfall(combined.mean, error, combined.df, len(plans), varies)
             if (shortfall <= 1).all():
                 status = "converged"
                 break

