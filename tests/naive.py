@@ -147,3 +147,24 @@ def batch_means(values, chain):
         size = len(rows) // round(len(rows) ** (1 / 3))
         means += [rows[i : i + size].mean() for i in range(0, len(rows), size)]
     return values.mean(), np.std(means, ddof=1) / sqrt(len(means))
+
+
+def langevin_features(x, s, indices):
+    """ΔP + s·∇P of monomials, from derivatives taken one power at a time."""
+    n, d = x.shape
+    out = np.zeros((n, len(indices)))
+    for column, index in enumerate(indices):
+        powers = [index.count(j) for j in range(d)]
+
+        def monomial(row, exponents):
+            return np.prod([row[j] ** e for j, e in enumerate(exponents)])
+
+        for i, row in enumerate(x):
+            for j, power in enumerate(powers):
+                lower = [e - (a == j) for a, e in enumerate(powers)]
+                lowest = [e - 2 * (a == j) for a, e in enumerate(powers)]
+                if power >= 1:
+                    out[i, column] += s[i, j] * power * monomial(row, lower)
+                if power >= 2:
+                    out[i, column] += power * (power - 1) * monomial(row, lowest)
+    return out
