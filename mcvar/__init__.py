@@ -16,6 +16,7 @@ from mcvar._version import __version__
 
 if TYPE_CHECKING:
     from mcvar import control, plot, samplers, sliced, targets
+    from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError
     from mcvar.integrate import estimate
@@ -36,7 +37,9 @@ _HOME = {
     "Target": "mcvar.targets",
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
+    "kernel_stein_discrepancy": "mcvar.control.thinning",
     "sliced_wasserstein": "mcvar.sliced",
+    "stein_thinning": "mcvar.control.thinning",
 }
 _MODULES = ("control", "plot", "samplers", "sliced", "targets")
 
@@ -53,10 +56,12 @@ __all__ = [
     "__version__",
     "control",
     "estimate",
+    "kernel_stein_discrepancy",
     "plot",
     "samplers",
     "sliced",
     "sliced_wasserstein",
+    "stein_thinning",
     "targets",
 ]
 
