@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from mcvar import control, plot, samplers, sliced, targets
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
-    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError
+    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
     from mcvar.moments import Moments
+    from mcvar.posterior import PosteriorSummary, summary
     from mcvar.result import ConfidenceInterval, Estimate
     from mcvar.sliced import sliced_wasserstein
     from mcvar.targets import Target, Unnormalized
@@ -34,12 +35,15 @@ _HOME = {
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
+    "ScoreError": "mcvar.exceptions",
     "Target": "mcvar.targets",
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
+    "PosteriorSummary": "mcvar.posterior",
     "kernel_stein_discrepancy": "mcvar.control.thinning",
     "sliced_wasserstein": "mcvar.sliced",
     "stein_thinning": "mcvar.control.thinning",
+    "summary": "mcvar.posterior",
 }
 _MODULES = ("control", "plot", "samplers", "sliced", "targets")
 
@@ -51,6 +55,8 @@ __all__ = [
     "MissingExtraError",
     "Moments",
     "NonFiniteError",
+    "PosteriorSummary",
+    "ScoreError",
     "Target",
     "Unnormalized",
     "__version__",
@@ -62,6 +68,7 @@ __all__ = [
     "sliced",
     "sliced_wasserstein",
     "stein_thinning",
+    "summary",
     "targets",
 ]
 
