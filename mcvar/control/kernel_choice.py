@@ -5,7 +5,7 @@ little, so that few factorisations serve many of them.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from mcvar.control.kernels import BaseKernel, with_length_scale
 
 Criterion = Literal["loo", "reml"]
 
-RIDGES = np.geomspace(1e-11, 1.0, 23)  # relative to the mean diagonal
-FACTORS = 2.0 ** np.arange(-2, 6)  # length-scales tried, in units of the median distance
-_REFINEMENT = np.sqrt(2)
-_SHARED = 0.1  # loss in the log of the held-out variance at which integrands share a candidate
+RIDGES = np.geomspace(1e-11, 1.0, 12)  # relative to the mean diagonal
+FACTORS = 4.0 ** np.arange(-1, 3) * 2  # length-scales tried, in units of the median distance
+_REFINEMENT = 2.0
+_LEAST_SLACK = 0.05  # share of a criterion that counts as equal
+_SHARED_RIDGE = 0.05  # of the largest ridge that would serve an integrand, to share a factorisation
+
+#: Values of the criterion (candidates, m), and how much more is no worse.
+_Score: TypeAlias = tuple[FloatArray, FloatArray]
 
 
 class Candidate(NamedTuple):
@@ -65,16 +69,19 @@ def choose(
     tuple of Candidate, length m
         One for every integrand.
     """
-    ridges = RIDGES[::-1] if ridge is None else np.array([ridge])
+    ridges = RIDGES if ridge is None else np.array([ridge])
     candidates: list[Candidate] = []
-    scores: list[FloatArray] = []
+    scores: list[_Score] = []
 
     def score(kernel: BaseKernel) -> None:
         matrix, unit = build(kernel)
         spectrum = Spectrum.of_matrix(matrix, phi, y)
-        for rho in ridges:
-            candidates.append(Candidate(kernel, float(rho)))
-            scores.append(_score(spectrum, rho * unit, criterion))
+        candidates.extend(Candidate(kernel, float(rho)) for rho in ridges)
+        scores.append(_score(spectrum, ridges * unit, criterion))
+
+    def best_of_all() -> int:
+        values = np.concatenate([value for value, _ in scores])
+        return int(np.log(np.maximum(values, np.finfo(float).tiny)).mean(axis=1).argmin())
 
     for kernel in kernels:
         if kernel.length_scale is not None:
@@ -82,27 +89,35 @@ def choose(
             continue
         for factor in FACTORS:
             score(with_length_scale(kernel, start * factor))
-    best = candidates[int(np.stack(scores).mean(axis=1).argmin())].kernel
+    best = candidates[best_of_all()].kernel
     if best.length_scale is not None and best not in kernels:
         for factor in (1 / _REFINEMENT, _REFINEMENT):
             score(with_length_scale(best, best.length_scale * factor))
     if one_for_all:
-        best_of_all = candidates[int(np.stack(scores).mean(axis=1).argmin())]
-        return (best_of_all,) * y.shape[1]
-    return _assign(candidates, np.stack(scores))
+        return (candidates[best_of_all()],) * len(y.T)
+    values, slack = (np.concatenate(part) for part in zip(*scores, strict=True))
+    return _assign(candidates, values, slack)
 
 
-def _assign(candidates: list[Candidate], scores: FloatArray) -> tuple[Candidate, ...]:
-    """Give every integrand a candidate near its best one, few and with large ridges overall.
+def _assign(
+    candidates: list[Candidate], values: FloatArray, slack: FloatArray
+) -> tuple[Candidate, ...]:
+    """Give every integrand a candidate that its best one does not beat, with ridges that are large.
 
-    A larger ridge that serves as well is the safer one: small ridges extrapolate wildly, which
-    shows only where the next draw lies further out than all before.
+    Beaten is what is worse than the best by more than one standard error of it (the one-standard-
+    error rule). Small ridges extrapolate wildly, which shows only where the next draw lies further
+    out than all before: among equals the largest ridge is the safest.
     """
     # Among equals the first is taken: put large ridges first.
     order = sorted(range(len(candidates)), key=lambda i: -candidates[i].ridge)
-    good = scores[order] <= scores.min(axis=0) + _SHARED
-    chosen: list[Candidate | None] = [None] * scores.shape[1]
-    open_ = np.ones(scores.shape[1], dtype=bool)
+    leader = values.argmin(axis=0), np.arange(values.shape[1])
+    good = values[order] <= values[leader] + slack[leader]
+    largest = np.array([candidates[i].ridge for i in order])
+    # No two decades more of ridge are given up to share a factorisation.
+    safest = np.where(good, largest[:, np.newaxis], 0.0).max(axis=0)
+    good &= largest[:, np.newaxis] >= _SHARED_RIDGE * safest
+    chosen: list[Candidate | None] = [None] * values.shape[1]
+    open_ = np.ones(values.shape[1], dtype=bool)
     while open_.any():
         best = int((good & open_).sum(axis=1).argmax())
         for column in np.flatnonzero(good[best] & open_):
@@ -111,8 +126,12 @@ def _assign(candidates: list[Candidate], scores: FloatArray) -> tuple[Candidate,
     return tuple(candidate for candidate in chosen if candidate is not None)
 
 
-def _score(spectrum: Spectrum, ridge: float, criterion: Criterion) -> FloatArray:
+def _score(spectrum: Spectrum, ridges: FloatArray, criterion: Criterion) -> _Score:
     if criterion == "reml":
-        return np.asarray(-2 * spectrum.restricted_likelihood(ridge) / spectrum.n)
-    squares = (spectrum.leave_one_out(ridge) ** 2).mean(axis=0)
-    return np.asarray(np.log(np.maximum(squares, np.finfo(float).tiny)))
+        # A likelihood ratio of e is no evidence: two units, over the number of rows.
+        values = np.exp(-2 * spectrum.restricted_likelihood(ridges) / spectrum.n)
+        return values, values * np.expm1(2 / spectrum.n)
+    squares = spectrum.leave_one_out(ridges) ** 2
+    values = squares.mean(axis=1)
+    error = squares.std(axis=1) / np.sqrt(spectrum.n)
+    return values, np.maximum(error, _LEAST_SLACK * values)

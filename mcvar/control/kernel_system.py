@@ -49,34 +49,38 @@ class Spectrum:
         )
         return cls(vectors, values, phi, y)
 
-    def leave_one_out(self, ridge: float) -> FloatArray:
-        """Return each row's residual from a fit without that row, shape (n, m)."""
-        projected, diagonal, *_ = self._project(ridge)
-        return projected / diagonal[:, np.newaxis]
+    def leave_one_out(self, ridges: FloatArray) -> FloatArray:
+        """Return each row's residual from fits without that row, shape (ridges, n, m)."""
+        projected, diagonal, *_ = self._project(ridges)
+        return np.asarray(projected / diagonal[:, :, np.newaxis])
 
-    def restricted_likelihood(self, ridge: float) -> FloatArray:
-        """Return the restricted log-likelihood of each y, its variance maximised out: (m,)."""
-        projected, _, quadratic, log_determinants = self._project(ridge)
-        degrees = len(projected) - self._q
+    def restricted_likelihood(self, ridges: FloatArray) -> FloatArray:
+        """Return restricted log-likelihoods of each y, its variance maximised out: (ridges, m)."""
+        _, _, quadratic, log_determinants = self._project(ridges)
+        degrees = self.n - self._q
         with np.errstate(divide="ignore"):
-            return np.asarray(-0.5 * (degrees * np.log(quadratic / degrees) + log_determinants))
+            logs = degrees * np.log(quadratic / degrees) + log_determinants[:, np.newaxis]
+        return np.asarray(-0.5 * logs)
 
-    def _project(self, ridge: float) -> tuple[FloatArray, FloatArray, FloatArray, float]:
-        """Return P y, diag P, y'P y, and log|A| + log|Φ'A⁻¹Φ|."""
-        inverse = 1 / (self.values + ridge)
-        solved = self.vectors @ (inverse[:, np.newaxis] * self._rotated)
-        products = self._rotated.T @ (inverse[:, np.newaxis] * self._rotated)
-        diagonal = self._squares @ inverse
-        log_determinant = -np.log(inverse).sum()
-        q = self._q
-        factor = linalg.cholesky(products[:q, :q], lower=True)
-        half = linalg.solve_triangular(factor, products[:q], lower=True)
-        on_phi = linalg.solve_triangular(factor, solved[:, :q].T, lower=True)
-        projected = solved[:, q:] - on_phi.T @ half[:, q:]
-        diagonal -= np.einsum("ij,ij->j", on_phi, on_phi)
-        quadratic = np.diagonal(products)[q:] - np.einsum("ij,ij->j", half[:, q:], half[:, q:])
-        log_determinant += 2 * np.log(np.diagonal(factor)).sum()
-        return projected, diagonal, np.maximum(quadratic, 0.0), float(log_determinant)
+    def _project(self, ridges: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return P y, diag P, y'P y, and log|A| + log|Φ'A⁻¹Φ|, for every ridge at once."""
+        q, n = self._q, self.n
+        inverse = 1 / (self.values + ridges[:, np.newaxis])
+        weighted = inverse[:, :, np.newaxis] * self._rotated
+        wide = weighted.transpose(1, 0, 2).reshape(n, -1)
+        solved = (self.vectors @ wide).reshape(n, len(ridges), -1).transpose(1, 0, 2)
+        products = self._rotated[:, :q].T @ weighted
+        quadratic = np.einsum("nj,rnj->rj", self._rotated[:, q:], weighted[:, :, q:])
+        diagonal = inverse @ self._squares.T
+        factor = np.linalg.cholesky(products[:, :, :q])
+        half = np.linalg.solve(factor, products[:, :, q:])
+        on_phi = np.linalg.solve(factor, solved[:, :, :q].transpose(0, 2, 1))
+        projected = solved[:, :, q:] - on_phi.transpose(0, 2, 1) @ half
+        diagonal -= np.einsum("rqn,rqn->rn", on_phi, on_phi)
+        quadratic -= np.einsum("rqm,rqm->rm", half, half)
+        log_determinants = 2 * np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+        log_determinants -= np.log(inverse).sum(axis=1)
+        return projected, diagonal, np.maximum(quadratic, 0.0), log_determinants
 
 
 class Solution(NamedTuple):

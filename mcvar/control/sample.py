@@ -76,6 +76,7 @@ def _merged(x: FloatArray, s: FloatArray, y: FloatArray, weights: FloatArray | N
     if weights is not None:
         seen = weights > 0
         x, s, y, weights = x[seen], s[seen], y[seen], weights[seen]
+        weights = weights / weights.mean()
     # Draws with a density rarely agree in one coordinate: a sort of it settles most cases.
     if len(np.unique(x[:, 0])) == len(x):
         return Sample(x, s, y, weights)

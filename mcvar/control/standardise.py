@@ -49,7 +49,7 @@ class Coordinates:
             j = int(np.flatnonzero(flat)[0])
             raise ValueError(
                 f"coordinate {j} of the draws is constant ({location[j]:.6g}); a score along it "
-                "says nothing. Leave the coordinate out."
+                "says nothing. Leave out coordinates that do not vary."
             )
         if kind == "sd":
             return cls(location, deviation)
@@ -63,9 +63,12 @@ class Coordinates:
         except linalg.LinAlgError:
             root = np.zeros((d, d))
         if np.diagonal(root).min() < 1e-7:
+            vector = linalg.eigh(correlation)[1][:, 0]
+            first, second = sorted(int(j) for j in np.argsort(-np.abs(vector))[:2])
             raise ValueError(
-                f"the covariance of the draws is singular: {d} coordinates are linearly dependent "
-                "(a sum that is fixed, or a copy). Leave one of them out, or standardise='sd'."
+                f"the covariance of the draws is singular: coordinates {first} and {second} (and "
+                "perhaps others) are linearly dependent, by a sum that is fixed or a copy. Leave "
+                "out coordinates that others determine, and give the score of those that remain."
             )
         return cls(location, deviation[:, np.newaxis] * root)
 

@@ -180,13 +180,12 @@ class SteinKernel(RegressorMixin, BaseEstimator):
     def describe(self) -> str:
         """Name kernel, order, polynomial part and, once fitted, what has been chosen."""
         fitted = hasattr(self, "parts_")
-        names = [repr(c.kernel) for c in self.chosen_] if fitted else map(repr, self._kernels())
-        parts = [*dict.fromkeys(names), f"order {self.order}"]
+        kernels = [c.kernel for c in self.chosen_] if fitted else self._kernels()
+        parts = [*_named(kernels), f"order {self.order}"]
         if self.polynomial_degree is not None:
             parts.append(f"polynomial of degree {self.polynomial_degree}")
         if fitted:
-            ridges = sorted({f"{candidate.ridge:.2g}" for candidate in self.chosen_}, key=float)
-            parts.append("ridge " + " to ".join(dict.fromkeys((ridges[0], ridges[-1]))))
+            parts.append(f"ridge {_range([candidate.ridge for candidate in self.chosen_])}")
             parts.append(f"{self.n_points_} points")
             if self.parts_[0].points.n < self.n_points_:
                 parts.append(f"{self.parts_[0].points.n} centres")
@@ -214,7 +213,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         return kernels
 
     def _choose(self, kernels: tuple[BaseKernel, ...], sample: Sample) -> tuple[Candidate, ...]:
-        m = sample.y.shape[1]
+        m = len(sample.y.T)
         if len(kernels) == 1 and kernels[0].length_scale is not None and self.ridge is not None:
             return (Candidate(kernels[0], float(self.ridge)),) * m
         part = sample.rows(evenly(sample.n, _TUNING))
@@ -299,3 +298,19 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         dual = linalg.solve_triangular(inner, coefficients[q:])
         worst = condition_bound(factor)
         return points, Solution(coefficients[:q], dual, max(jitter, more), worst)
+
+
+def _named(kernels: Sequence[BaseKernel]) -> list[str]:
+    """Name every kind of kernel once, with the range of its length-scales."""
+    scales: dict[type, list[Any]] = {}
+    for kernel in kernels:
+        scales.setdefault(type(kernel), []).append(kernel.length_scale)
+    return [
+        f"{kind.__name__}({'' if None in found else _range(found)})"
+        for kind, found in scales.items()
+    ]
+
+
+def _range(numbers: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{number:.2g}" for number in (min(numbers), max(numbers)))
+    return " to ".join(ends)

@@ -29,14 +29,14 @@ _LEAST_KERNEL_DRAWS = 40
 
 def stein_candidates(draws: Draws, folds: int) -> Iterator[Any]:
     """Yield controls worth trying on draws with scores, from simple to rich."""
-    from mcvar.control import SteinPolynomial
+    from mcvar.control import SteinKernel, SteinPolynomial, kernels
 
     n, d = draws.x.shape
     fitting = n if folds == 1 else n * (folds - 1) // folds
     most = min(_MOST_RIDGE_FEATURES, int(np.sqrt(_MOST_WORK / n)))
     polynomials = polynomials_of(SteinPolynomial(), draws, folds, most)[:3]
     yield from polynomials
-    if False and _LEAST_KERNEL_DRAWS <= n <= _MOST_KERNEL_DRAWS and fitting > 2 * (d + 1):
+    if _LEAST_KERNEL_DRAWS <= n <= _MOST_KERNEL_DRAWS and fitting > 2 * (d + 1):
         for kernel in (kernels.Gaussian(), kernels.InverseMultiquadric()):
             yield SteinKernel(kernel, polynomial_degree=1)
 
@@ -94,7 +94,7 @@ def choose(
             if better[:, j].any():
                 mean_error[j] = max(mean_error[j], tried.mean_error[j])
     controls = tuple(str(Counter(column).most_common(1)[0][0]) for column in names.T)
-    return Corrected(best_rows, mean_error, controls)
+    return Corrected(best_rows, mean_error, controls, by_scores=True)
 
 
 def _spread_elsewhere(rows: FloatArray, draws: Draws, fold_of: IntArray, length: int) -> FloatArray:

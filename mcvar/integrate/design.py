@@ -42,6 +42,24 @@ def by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combi
     return replace(combined, mean=combined.mean + offset)
 
 
+def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Combined:
+    """Widen the error bar where a few rows carry it: what a close fit leaves behind.
+
+    A control that explains the bulk of the draws leaves its errors far out, and the next draw may
+    lie further out than all before. One more row as large as the largest is counted, and degrees
+    of freedom follow the kurtosis (Satterthwaite): n (κ − 1)⁻¹ 2 is n for normal rows.
+    """
+    centred = linearised(rows, draws)[0]
+    squares = (centred - centred.mean(axis=0)) ** 2
+    n, total = len(squares), squares.sum(axis=0)
+    share = np.divide(
+        (squares**2).sum(axis=0), total**2, out=np.full_like(total, 1 / n), where=total > 0
+    )
+    df = 2 / np.maximum(share - 1 / n, 2 / n)
+    widened = combine.with_mean_error(combined, np.sqrt(squares.max(axis=0)) / n)
+    return replace(widened, df=np.clip(df, 1.0, combined.df))
+
+
 def mean_by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combined:
     """Return the mean of rows (n, p), its covariance (or variances) and degrees of freedom."""
     if draws.strata is not None:

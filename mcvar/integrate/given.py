@@ -15,7 +15,7 @@ from mcvar.integrate.choice import choose, polynomials_of, stein_candidates
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.correct import Corrected, LawOfDraws, correct
 from mcvar.integrate.crossfit import check_regressor
-from mcvar.integrate.design import by_design, weighted
+from mcvar.integrate.design import allow_for_extremes, by_design, weighted
 from mcvar.integrate.diagnose import heavy_tails, reasons_to_suspect
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.folding import fold_labels
@@ -77,6 +77,8 @@ def analyse(
     corrected = _corrected(control, draws, values - pivot, folds, criterion)
     combined = by_design(corrected.rows, draws, covariance)
     combined = combine.with_mean_error(combined, corrected.mean_error)
+    if corrected.by_scores:
+        combined = allow_for_extremes(combined, corrected.rows, draws)
     combined = replace(combined, mean=combined.mean + pivot)
     plain = by_design(weighted(values - pivot, draws), draws)
     plain = replace(plain, mean=plain.mean + pivot)
@@ -117,6 +119,10 @@ def estimate_given(
             ess = float(np.min(np.where(plain > 0, independent, draws.n)))
     gain = np.where(np.isnan(gain), 1.0, gain)
 
+    df = found.combined.df
+    if returns_scalar and np.ndim(df):
+        df = float(df[0])
+
     def shaped(array: FloatArray) -> Any:
         return float(array[0]) if returns_scalar else array
 
@@ -125,7 +131,7 @@ def estimate_given(
         value=shaped(found.combined.mean),
         standard_error=shaped(error),
         n=draws.n,
-        df=found.combined.df,
+        df=df,
         ess=ess,
         variance_reduction=shaped(gain),
         status="suspect" if reasons else "converged",

@@ -59,8 +59,8 @@ class PosteriorSummary:
         Why an error bar is suspect; empty where nothing was seen.
     n, chains : int
         Draws in all, and chains.
-    df : float
-        Degrees of freedom of the standard errors.
+    df : ndarray, shape (k,)
+        Degrees of freedom of the controlled standard errors.
     """
 
     names: tuple[str, ...]
@@ -77,7 +77,7 @@ class PosteriorSummary:
     warnings: tuple[str, ...]
     n: int
     chains: int
-    df: float
+    df: FloatArray
 
     @classmethod
     def of(
@@ -120,7 +120,7 @@ class PosteriorSummary:
             tuple(warnings),
             n,
             chains,
-            with_control.df,
+            np.broadcast_to(with_control.df, 2 * k)[:k].astype(float),
         )
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class PosteriorSummary:
             raise KeyError(f"no row {name!r}; there are {', '.join(self.names)}.")
         j = self.names.index(name)
         columns = {column: getattr(self, column) for column in SummaryRow._fields}
-        cells = {
+        cells: dict[str, Any] = {
             column: values[j] if isinstance(values, tuple) else float(values[j])
             for column, values in columns.items()
         }

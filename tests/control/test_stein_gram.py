@@ -122,5 +122,5 @@ def test_kernels_say_what_is_wrong():
         kernels.Matern(nu=1.5)
     with pytest.raises(TypeError, match="is the class Gaussian"):
         kernels.as_kernel(kernels.Gaussian)
-    with pytest.raises(TypeError, match="must be one of mcvar.control.kernels"):
+    with pytest.raises(TypeError, match=r"must be one of mcvar\.control\.kernels"):
         kernels.as_kernel("gaussian")
