@@ -18,6 +18,7 @@ Criterion = Literal["loo", "reml"]
 RIDGES = np.geomspace(1e-11, 1.0, 12)  # relative to the mean diagonal
 FACTORS = 4.0 ** np.arange(-1, 3) * 2  # length-scales tried, in units of the median distance
 _REFINEMENT = 2.0
+_SLACK = 3.0  # standard errors of a held-out variance that count as equal
 _LEAST_SLACK = 0.05  # share of a criterion that counts as equal
 _SHARED_RIDGE = 0.05  # of the largest ridge that would serve an integrand, to share a factorisation
 
@@ -104,9 +105,9 @@ def _assign(
 ) -> tuple[Candidate, ...]:
     """Give every integrand a candidate that its best one does not beat, with ridges that are large.
 
-    Beaten is what is worse than the best by more than one standard error of it (the one-standard-
-    error rule). Small ridges extrapolate wildly, which shows only where the next draw lies further
-    out than all before: among equals the largest ridge is the safest.
+    Beaten is what is worse than the best by more than a few standard errors of it. Small ridges
+    extrapolate wildly, which shows only where the next draw lies further out than all before:
+    among equals the largest ridge is the safest, and often the best.
     """
     # Among equals the first is taken: put large ridges first.
     order = sorted(range(len(candidates)), key=lambda i: -candidates[i].ridge)
@@ -134,4 +135,4 @@ def _score(spectrum: Spectrum, ridges: FloatArray, criterion: Criterion) -> _Sco
     squares = spectrum.leave_one_out(ridges) ** 2
     values = squares.mean(axis=1)
     error = squares.std(axis=1) / np.sqrt(spectrum.n)
-    return values, np.maximum(error, _LEAST_SLACK * values)
+    return values, np.maximum(_SLACK * error, _LEAST_SLACK * values)

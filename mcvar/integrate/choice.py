@@ -37,8 +37,8 @@ def stein_candidates(draws: Draws, folds: int) -> Iterator[Any]:
     polynomials = polynomials_of(SteinPolynomial(), draws, folds, most)[:3]
     yield from polynomials
     if _LEAST_KERNEL_DRAWS <= n <= _MOST_KERNEL_DRAWS and fitting > 2 * (d + 1):
-        for kernel in (kernels.Gaussian(), kernels.InverseMultiquadric()):
-            yield SteinKernel(kernel, polynomial_degree=1)
+        # Of the kernels the one that copes best with tails, and loses little elsewhere.
+        yield SteinKernel(kernels.InverseMultiquadric(), polynomial_degree=1)
 
 
 def polynomials_of(
@@ -81,9 +81,10 @@ def choose(
     best_rows = plain.rows.copy()
     best = _WORTHWHILE * _spread_elsewhere(plain.rows, draws, fold_of, length)
     names = np.full((len(folds), m), "none", dtype=object)
-    mean_error = np.zeros(m)
+    mean_error, by_scores = np.zeros(m), False
     for control in candidates:
         tried = correct(control, draws, values, labels, window)
+        by_scores |= tried.by_scores
         spread = _spread_elsewhere(tried.rows, draws, fold_of, length)
         better = spread < best
         best = np.where(better, spread, best)
@@ -94,7 +95,7 @@ def choose(
             if better[:, j].any():
                 mean_error[j] = max(mean_error[j], tried.mean_error[j])
     controls = tuple(str(Counter(column).most_common(1)[0][0]) for column in names.T)
-    return Corrected(best_rows, mean_error, controls, by_scores=True)
+    return Corrected(best_rows, mean_error, controls, by_scores)
 
 
 def _spread_elsewhere(rows: FloatArray, draws: Draws, fold_of: IntArray, length: int) -> FloatArray:

@@ -11,6 +11,8 @@ from mcvar.integrate.chains import batch_means, batches, by_label, lag_window
 from mcvar.integrate.combine import Combined
 from mcvar.moments import Moments
 
+_UNSEEN = 2.0  # rows as large as the largest that may have been missed
+
 
 def weighted(values: FloatArray, draws: Draws) -> FloatArray:
     """Return w f, and w as a last column where means are ratios."""
@@ -46,8 +48,9 @@ def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Co
     """Widen the error bar where a few rows carry it: what a close fit leaves behind.
 
     A control that explains the bulk of the draws leaves its errors far out, and the next draw may
-    lie further out than all before. One more row as large as the largest is counted, and degrees
-    of freedom follow the kurtosis (Satterthwaite): n (κ − 1)⁻¹ 2 is n for normal rows.
+    lie further out than all before. One row as large as the largest was seen, which agrees with a
+    rate of up to three at one standard error (Poisson): two more are counted. Degrees of freedom
+    follow the kurtosis κ (Satterthwaite): 2n/(κ − 1), which is n for normal rows.
     """
     centred = linearised(rows, draws)[0]
     squares = (centred - centred.mean(axis=0)) ** 2
@@ -56,7 +59,7 @@ def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Co
         (squares**2).sum(axis=0), total**2, out=np.full_like(total, 1 / n), where=total > 0
     )
     df = 2 / np.maximum(share - 1 / n, 2 / n)
-    widened = combine.with_mean_error(combined, np.sqrt(squares.max(axis=0)) / n)
+    widened = combine.with_mean_error(combined, np.sqrt(_UNSEEN * squares.max(axis=0)) / n)
     return replace(widened, df=np.clip(df, 1.0, combined.df))
 
 

@@ -153,17 +153,18 @@ def _corrected(
     if control is None or (automatic and not uses_scores and draws.zero_mean is None):
         return correct(None, draws, values, np.zeros(draws.n, dtype=np.int64), own=False)
     labels = fold_labels(draws, folds)
-    if automatic and not uses_scores:
-        return correct(None, draws, values, labels)
-    if automatic or getattr(control, "needs_score", False):
-        _check_has_scores(draws)
-        check_scores(draws)
     length = 1
     if draws.chain is not None:
         length = correlation_length(weighted(values, draws)[:, : values.shape[1]], draws.chain)
     window = length if criterion == "asymptotic" else 1
+    if automatic and not uses_scores and draws.chain is None:
+        return correct(None, draws, values, labels)
+    if (automatic and uses_scores) or getattr(control, "needs_score", False):
+        _check_has_scores(draws)
+        check_scores(draws)
     if automatic:
-        candidates = stein_candidates(draws, folds)
+        # Along a chain, what explains single draws may still harm their mean: hence a choice.
+        candidates = stein_candidates(draws, folds) if uses_scores else iter([None])
     elif getattr(control, "degree", None) == "auto":
         candidates = iter(polynomials_of(control, draws, folds, _most_features(draws, folds)))
     else:

