@@ -18,7 +18,7 @@ Criterion = Literal["loo", "reml"]
 RIDGES = np.geomspace(1e-11, 1.0, 12)  # relative to the mean diagonal
 FACTORS = 4.0 ** np.arange(-1, 3) * 2  # length-scales tried, in units of the median distance
 _REFINEMENT = 2.0
-_SLACK = 3.0  # standard errors of a held-out variance that count as equal
+_SLACK = 2.0  # standard errors of a held-out variance that count as equal
 _LEAST_SLACK = 0.05  # share of a criterion that counts as equal
 _SHARED_RIDGE = 0.05  # of the largest ridge that would serve an integrand, to share a factorisation
 

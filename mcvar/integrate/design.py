@@ -9,9 +9,10 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import batch_means, batches, by_label, lag_window
 from mcvar.integrate.combine import Combined
+from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments
 
-_UNSEEN = 2.0  # rows as large as the largest that may have been missed
+_HIGHEST_INDEX = 3.0  # of a Pareto tail that is extrapolated: a square 100 times the largest seen
 
 
 def weighted(values: FloatArray, draws: Draws) -> FloatArray:
@@ -47,20 +48,23 @@ def by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combi
 def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Combined:
     """Widen the error bar where a few rows carry it: what a close fit leaves behind.
 
-    A control that explains the bulk of the draws leaves its errors far out, and the next draw may
-    lie further out than all before. One row as large as the largest was seen, which agrees with a
-    rate of up to three at one standard error (Poisson): two more are counted. Degrees of freedom
-    follow the kurtosis κ (Satterthwaite): 2n/(κ − 1), which is n for normal rows.
+    A control that explains the bulk of the draws errs far out, and the next draw may lie further
+    out than all before. The squares of the rows get a Pareto tail of index k, and what ten times
+    as many draws would add beyond the largest square q, q (10^(k−1) − 1)/(k − 1), is counted.
+    There are as many degrees of freedom as rows that carry the squares, (Σq)²/Σq² − 1.
     """
     centred = linearised(rows, draws)[0]
     squares = (centred - centred.mean(axis=0)) ** 2
     n, total = len(squares), squares.sum(axis=0)
-    share = np.divide(
-        (squares**2).sum(axis=0), total**2, out=np.full_like(total, 1 / n), where=total > 0
+    index = np.array([pareto_tail_index(column, n) for column in squares.T])
+    beyond = np.clip(index, 0, _HIGHEST_INDEX) - 1
+    beyond = np.where(np.abs(beyond) < 1e-6, 1e-6, beyond)
+    unseen = squares.max(axis=0) * np.expm1(beyond * np.log(10)) / beyond
+    widened = combine.with_mean_error(combined, np.sqrt(unseen) / n)
+    carrying = np.divide(
+        total**2, (squares**2).sum(axis=0), out=np.full_like(total, n), where=total > 0
     )
-    df = 2 / np.maximum(share - 1 / n, 2 / n)
-    widened = combine.with_mean_error(combined, np.sqrt(_UNSEEN * squares.max(axis=0)) / n)
-    return replace(widened, df=np.clip(df, 1.0, combined.df))
+    return replace(widened, df=np.clip(carrying - 1, 1.0, combined.df))
 
 
 def mean_by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combined:

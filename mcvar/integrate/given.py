@@ -16,7 +16,7 @@ from mcvar.integrate.combine import Combined
 from mcvar.integrate.correct import Corrected, LawOfDraws, correct
 from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.design import allow_for_extremes, by_design, weighted
-from mcvar.integrate.diagnose import heavy_tails, reasons_to_suspect
+from mcvar.integrate.diagnose import heavy_tails, one_row_rules, reasons_to_suspect
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.integrate.integrand import Integrand
@@ -89,8 +89,7 @@ def analyse(
         tally.plain_variance(),
         corrected.controls,
         tuple(
-            _suspicions(draws, values[:, j : j + 1], corrected.rows[:, j : j + 1])
-            for j in range(values.shape[1])
+            _suspicions(draws, values[:, j : j + 1], corrected, j) for j in range(values.shape[1])
         ),
         tally.ess,
     )
@@ -213,12 +212,17 @@ def _tally(draws: Draws, values: FloatArray) -> MomentTally:
     return tally
 
 
-def _suspicions(draws: Draws, value: FloatArray, row: FloatArray) -> tuple[str, ...]:
-    """Return what makes the error bar of one value suspect."""
+def _suspicions(
+    draws: Draws, value: FloatArray, corrected: Corrected, component: int
+) -> tuple[str, ...]:
+    """Return what makes the error bar of one value (n, 1) suspect."""
     reasons = reasons_to_suspect(_tally(draws, value), weights_matter=True)
     reasons += heavy_tails(weighted(value, draws)[:, 0])
+    row = corrected.rows[:, component]
+    if corrected.by_scores:
+        reasons += one_row_rules(row)
     if draws.chain is not None:
-        reasons += chains_disagree(row, draws.chain)
+        reasons += chains_disagree(row[:, np.newaxis], draws.chain)
     return tuple(reasons)
 
 

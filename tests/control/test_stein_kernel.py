@@ -1,5 +1,7 @@
 """Kernel Stein controls: formulas, hyper-parameters, bias, coverage, and wrong input."""
 
+import functools
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -166,51 +168,34 @@ def test_both_criteria_beat_the_plain_mean_by_far(criterion):
     assert np.abs(errors).max() < 0.01  # the plain mean has a standard error of 0.07
 
 
-def cross_fitted(x, s, y, control, folds=2):
-    """Estimate by cross-fitting, written out: residuals of held-out draws, plus the mean."""
-    labels = np.arange(len(x)) % folds
-    response = np.empty_like(y)
-    for fold in range(folds):
-        held = labels == fold
-        fitted = clone(control).fit(x[~held], y[~held], grad_logpdf=s[~held])
-        response[held] = y[held] - fitted.predict(x[held], s[held]) + fitted.mean_
-    n = len(x)
-    return mcvar.Estimate(
-        value=response.mean(axis=0),
-        standard_error=response.std(axis=0, ddof=1) / np.sqrt(n),
-        n=n,
-        df=n - 1,
-        ess=float(n),
-        variance_reduction=y.var(axis=0) / response.var(axis=0),
-        status="converged",
-        reasons=(),
-        control=control.describe(),
-        covariance=None,
-        history=(),
-    )
-
-
-@pytest.mark.parametrize("control", [SteinKernel(), SteinKernel(Gaussian(), polynomial_degree=2)])
-def test_heavy_tails_do_not_bias(control):
+@pytest.mark.parametrize(
+    "control",
+    [SteinKernel(), SteinKernel(InverseMultiquadric(), polynomial_degree=1)],
+    ids=["functional", "semi-exact"],
+)
+def test_heavy_tails_neither_bias_nor_mislead(control):
+    @functools.cache
     def run(seed):
-        x, s = student(seed, n=120)
-        return cross_fitted(x, s, np.column_stack([x[:, 0] ** 2, x[:, 0]]), control)
+        x, s = student(seed, n=300, d=3)
+        y = np.column_stack([x[:, 0] ** 2, x[:, 0]])
+        return mcvar.estimate(y, mcvar.Draws(x, grad_logpdf=s), control=control, folds=3)
 
-    harness.check_unbiased(run, [1.25, 0.0], 40)
+    harness.check_unbiased(run, [1.25, 0.0], 50)
     # Fourth moment of a t law with 10 degrees of freedom: 3 · 100 / (8 · 6).
-    harness.check_never_worse(run, [1.25, 0.0], np.array([6.25 - 1.25**2, 1.25]) / 120, 0.1, 40)
+    harness.check_never_worse(run, [1.25, 0.0], np.array([6.25 - 1.25**2, 1.25]) / 300, 0.1, 50)
+    harness.check_coverage(run, [1.25, 0.0], 0.88, 50)
 
 
-def test_intervals_cover():
-    def run(seed):
-        x, s, y = normal(seed, n=100, d=1)
-        return cross_fitted(x, s, np.abs(y), SteinKernel(Matern()), folds=5)
-
-    nodes, weights = np.polynomial.legendre.leggauss(4000)
-    z = 10 * nodes
-    density = 10 * weights * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-    exact = density @ np.abs(np.sin(z) + np.exp(z / 3))
-    harness.check_coverage(run, exact, 0.9, 60)
+def test_a_fit_that_one_draw_contradicts_is_suspect():
+    """In one dimension the kernel is exact but for the outermost draws: nothing tells the rest."""
+    told = 0
+    for seed in range(10):
+        x, s = student(seed, n=150)
+        draws = mcvar.Draws(x, grad_logpdf=s)
+        est = mcvar.estimate(x[:, 0] ** 2, draws, control=SteinKernel())
+        told += any("holds" in reason for reason in est.reasons)
+        assert abs(est.value - 1.25) < 0.02
+    assert told >= 4
 
 
 def test_clone_describe_and_score_attribute():
