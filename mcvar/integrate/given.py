@@ -8,6 +8,7 @@ import numpy as np
 
 from mcvar._checks import as_finite_array, known_name
 from mcvar._typing import FloatArray
+from mcvar.control.standardise import Coordinates
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
@@ -160,6 +161,8 @@ def _corrected(
         return correct(None, draws, values, labels)
     if (automatic and uses_scores) or getattr(control, "needs_score", False):
         _check_has_scores(draws)
+        # Draws that do not vary, or depend on one another, are told before their scores are.
+        Coordinates.of(draws.x, draws.weights, "cholesky")
         check_scores(draws)
     if automatic:
         # Along a chain, what explains single draws may still harm their mean: hence a choice.

@@ -178,7 +178,7 @@ class PosteriorSummary:
         return forest(
             self.names,
             (self.mean - self.controlled_mean) / scale,
-            half_width(self.mcse, self.df, level) / scale,
+            half_width(self.mcse, np.inf, level) / scale,
             half_width(self.controlled_se, self.df, level) / scale,
             ax,
             level=level,
