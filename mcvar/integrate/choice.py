@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcvar.control import SteinPolynomial
 
 _WORTHWHILE = 0.95  # variance relative to no control below which a control is taken
+_ROUNDING = 1e-24  # variance relative to no control that is nothing but rounding
 _LEAST_SQUARES = 5  # draws a feature below which a ridge takes over
 _MOST_RIDGE_FEATURES = 1500
 _MOST_WORK = 4e11  # multiplications n k² beyond which a degree is not tried
@@ -80,13 +81,16 @@ def choose(
     folds, fold_of = np.unique(labels, return_inverse=True)
     best_rows = plain.rows.copy()
     best = _WORTHWHILE * _spread_elsewhere(plain.rows, draws, fold_of, length)
+    exact = _ROUNDING * best
     names = np.full((len(folds), m), "none", dtype=object)
     mean_error, by_scores = np.zeros(m), False
     for control in candidates:
+        if (best <= exact).all():
+            break
         tried = correct(control, draws, values, labels, window)
         by_scores |= tried.by_scores
         spread = _spread_elsewhere(tried.rows, draws, fold_of, length)
-        better = spread < best
+        better = (spread < best) & (best > exact)
         best = np.where(better, spread, best)
         for j in range(m):
             served = better[:, j][fold_of]

@@ -12,7 +12,8 @@ from mcvar.integrate.combine import Combined
 from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments
 
-_HIGHEST_INDEX = 3.0  # of a Pareto tail that is extrapolated: a square 100 times the largest seen
+_FURTHER = 5  # times as many draws, to which tails are extrapolated
+_HIGHEST_INDEX = 3.0  # of a Pareto tail that is extrapolated
 
 
 def weighted(values: FloatArray, draws: Draws) -> FloatArray:
@@ -49,8 +50,8 @@ def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Co
     """Widen the error bar where a few rows carry it: what a close fit leaves behind.
 
     A control that explains the bulk of the draws errs far out, and the next draw may lie further
-    out than all before. The squares of the rows get a Pareto tail of index k, and what ten times
-    as many draws would add beyond the largest square q, q (10^(k−1) − 1)/(k − 1), is counted.
+    out than all before. The squares of the rows get a Pareto tail of index k, and what five times
+    as many draws would add beyond the largest square q, q (5^(k−1) − 1)/(k − 1), is counted.
     There are as many degrees of freedom as rows that carry the squares, (Σq)²/Σq² − 1.
     """
     centred = linearised(rows, draws)[0]
@@ -59,7 +60,7 @@ def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Co
     index = np.array([pareto_tail_index(column, n) for column in squares.T])
     beyond = np.clip(index, 0, _HIGHEST_INDEX) - 1
     beyond = np.where(np.abs(beyond) < 1e-6, 1e-6, beyond)
-    unseen = squares.max(axis=0) * np.expm1(beyond * np.log(10)) / beyond
+    unseen = squares.max(axis=0) * np.expm1(beyond * np.log(_FURTHER)) / beyond
     widened = combine.with_mean_error(combined, np.sqrt(unseen) / n)
     carrying = np.divide(
         total**2, (squares**2).sum(axis=0), out=np.full_like(total, n), where=total > 0
