@@ -14,6 +14,7 @@ from mcvar.result import ConfidenceInterval, concise, half_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONG = 30  # characters of a control's name in a printed table
 _SHOWN = 200  # rows printed before the table is shortened
 
 
@@ -195,7 +196,7 @@ class PosteriorSummary:
                 concise(row.controlled_sd, row.controlled_sd_se),
                 f"{row.gain:.3g}",
                 f"{row.equivalent_draws:.3g}",
-                row.control,
+                _short(row.control),
             ]
             for name in self.names[:_SHOWN]
             for row in [self[name]]
@@ -235,3 +236,8 @@ class PosteriorSummary:
         )
         notes = "".join(f"<p>{html.escape(text)}</p>" for text in self._notes())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+
+def _short(control: str) -> str:
+    """Name a control without what it has chosen; the column `control` has it all."""
+    return control if len(control) < _LONG else control.partition("(")[0] + "(...)"
