@@ -198,9 +198,13 @@ class Product(_Radial):
         return g, slope, laplacian
 
 
-def with_length_scale(kernel: _K, length_scale: float) -> _K:
-    """Return `kernel` at a length-scale, of four digits: no more can be told from draws."""
-    return replace(kernel, length_scale=float(f"{length_scale:.4g}"))  # type: ignore[type-var]
+def with_length_scale(kernel: _K, length_scale: float, *, exactly: bool = False) -> _K:
+    """Return `kernel` at a length-scale, of four digits: no more can be told from draws.
+
+    What differentiates with respect to it needs the length-scale exactly.
+    """
+    scale = float(length_scale if exactly else f"{length_scale:.4g}")
+    return replace(kernel, length_scale=scale)  # type: ignore[type-var]
 
 
 def as_kernel(value: Any) -> BaseKernel:
