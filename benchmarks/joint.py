@@ -6,16 +6,12 @@ The problems are those of Sun, Barp & Briol (ICML 2023): two polynomials with a 
 al.) under one or two normal targets, a step, and the borehole function in two fidelities.
 """
 
-import argparse
-import time
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 import mcvar
-from mcvar.control import SteinKernel, SteinPolynomial, VectorSteinKernel
 
 FIRST_SEED = 1000  # of the replications; no choice was made on them
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
+    from mcvar.joint import JointEstimate, estimate_jointly
     from mcvar.moments import Moments
     from mcvar.posterior import PosteriorSummary, summary
     from mcvar.result import ConfidenceInterval, Estimate
@@ -32,6 +33,7 @@ _HOME = {
     "ControlMeanError": "mcvar.exceptions",
     "Draws": "mcvar.draws",
     "Estimate": "mcvar.result",
+    "JointEstimate": "mcvar.joint",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
@@ -39,6 +41,7 @@ _HOME = {
     "Target": "mcvar.targets",
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
+    "estimate_jointly": "mcvar.joint",
     "PosteriorSummary": "mcvar.posterior",
     "kernel_stein_discrepancy": "mcvar.control.thinning",
     "sliced_wasserstein": "mcvar.sliced",
@@ -52,6 +55,7 @@ __all__ = [
     "ControlMeanError",
     "Draws",
     "Estimate",
+    "JointEstimate",
     "MissingExtraError",
     "Moments",
     "NonFiniteError",
@@ -62,6 +66,7 @@ __all__ = [
     "__version__",
     "control",
     "estimate",
+    "estimate_jointly",
     "kernel_stein_discrepancy",
     "plot",
     "samplers",

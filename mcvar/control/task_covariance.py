@@ -29,8 +29,8 @@ _RANK = 2  # of L: more than a few common factors are not to be learned from few
 _RIDGE_BOUNDS = (1e-10, 3.0)
 _LEAST_SPECIFIC = 1e-3  # share of a task's variance that starts as its own
 _MOST_CORRELATION = 0.97  # at the start
-_STEP = 1e-4  # of log ℓ in a central difference
-_ITERATIONS = 40
+_STEP = 1e-4  # of log ℓ in a difference quotient
+_ITERATIONS = 30
 # Standard deviations of the prior, about the start: a factor e of a length-scale, and so on.
 _OF_LENGTH, _OF_RIDGE, _OF_LOADING, _OF_SPECIFIC = 1.0, 3.0, 1.0, 2.0
 _RESTART = 0.5  # by which correlations shrink at the second start
@@ -102,42 +102,38 @@ def learn(
     ridge: float | None,
     covariance: FloatArray | None,
 ) -> Learned:
-    """Choose what is left open by penalised restricted likelihood, started at scalar fits."""
-    return min((_learn(tasks, k, order, ridge, covariance) for k in kernels), key=lambda f: f[3])
+    """Choose what is left open by penalised restricted likelihood, started at scalar fits.
 
-
-def _learn(
-    tasks: Tasks,
-    kernel: BaseKernel,
-    order: int,
-    ridge: float | None,
-    covariance: FloatArray | None,
-) -> Learned:
-    length, ridges = _scalar_fits(tasks, kernel, order, ridge)
-    gram = SteinGram(with_length_scale(kernel, length, exactly=True), order)
-    if covariance is None and len(tasks.starts) > 1:
-        correlation = _cross_correlation(tasks, gram, ridges)
-        weaker = _RESTART * correlation
-        np.fill_diagonal(weaker, 1.0)
-        starts = [correlation, weaker]
-    else:
-        starts = [np.eye(len(tasks.starts)) if covariance is None else covariance]
-    free_b = covariance is None and len(tasks.starts) > 1
-    found = []
-    for start in starts:
+    Kernels are compared from the first start, and the best of them then has another.
+    """
+    count = len(tasks.starts)
+    free = covariance is None and count > 1
+    found, problems = [], []
+    for kernel in kernels:
+        length, ridges = _scalar_fits(tasks, kernel, order, ridge)
+        start = np.eye(count) if covariance is None else covariance
+        if free:
+            gram = SteinGram(with_length_scale(kernel, length, exactly=True), order)
+            start = _cross_correlation(tasks, gram, ridges)
         problem = _Likelihood(
             tasks, kernel, order, length, ridges, start,
-            free_ridge=ridge is None, free_covariance=free_b,
+            free_ridge=ridge is None, free_covariance=free,
         )  # fmt: skip
-        found.append(problem.minimise())
-    return min(found, key=lambda fit: fit.objective)
+        problems.append(problem)
+        found.append(problem.minimise(problem.start))
+    best = min(range(len(found)), key=lambda i: found[i].objective)
+    if not free:
+        return found[best]
+    again = problems[best].minimise(problems[best].with_weaker_correlations())
+    return min(found[best], again, key=lambda fit: fit.objective)
 
 
 def _scalar_fits(
     tasks: Tasks, kernel: BaseKernel, order: int, ridge: float | None
 ) -> tuple[float, FloatArray]:
     """Return a common length-scale and ridges (T,) from separate fits of the tasks."""
-    lengths, ridges = [], np.full(len(tasks.starts), np.nan)
+    lengths: list[float] = []
+    ridges = np.full(len(tasks.starts), np.nan)
     for t in range(len(ridges)):
         rows = np.flatnonzero(tasks.task == t)
         x, s = tasks.x[rows], tasks.s[rows]
@@ -154,7 +150,7 @@ def _scalar_fits(
 
         y, start = tasks.y[rows, np.newaxis], median_distance(x)
         best = choose(build, phi, y, (kernel,), ridge, start, "reml", one_for_all=True)[0]
-        lengths.append(best.kernel.length_scale)
+        lengths.append(float(best.kernel.length_scale or np.nan))
         ridges[t] = np.clip(best.ridge, *_RIDGE_BOUNDS) if ridge is None else ridge
     if kernel.length_scale is not None:
         length = float(kernel.length_scale)
@@ -234,19 +230,31 @@ class _Likelihood:
         self.spread = np.concatenate(spread) if spread else np.empty(0)
         self._kept: tuple[float, FloatArray, FloatArray] | None = None
 
-    def minimise(self) -> Learned:
-        """Return the best parameters that L-BFGS finds."""
-        theta, value = self.start, self(self.start)[0]
+    def with_weaker_correlations(self) -> FloatArray:
+        """Return another point to start from."""
+        weaker = _RESTART * self._covariance
+        np.fill_diagonal(weaker, np.diagonal(self._covariance))
+        loadings, specific = _factor(weaker)
+        theta = self.start.copy()
+        theta[len(theta) - loadings.size - len(specific) :] = np.concatenate(
+            [loadings.ravel(), np.log(specific)]
+        )
+        return theta
+
+    def minimise(self, theta: FloatArray) -> Learned:
+        """Return the best parameters that L-BFGS finds from `theta`."""
+        value = self(theta)[0]
         if len(theta):
             reach = 4 * self.spread
-            bounds = list(zip(theta - reach, theta + reach, strict=True))
+            bounds = list(zip(self.start - reach, self.start + reach, strict=True))
             if self.free_ridge:
                 first = int(self.free_length)
                 limits = (np.log(_RIDGE_BOUNDS[0]), np.log(_RIDGE_BOUNDS[1]))
                 bounds[first : first + len(self._covariance)] = [limits] * len(self._covariance)
-            options = {"maxiter": _ITERATIONS, "ftol": 1e-7}
+            options: Any = {"maxiter": _ITERATIONS, "ftol": 1e-7}
+            criterion: Any = self
             found = optimize.minimize(
-                self, theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+                criterion, theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options
             )
             if found.fun < value:
                 theta, value = found.x, float(found.fun)
@@ -313,10 +321,10 @@ class _Likelihood:
         gradient: list[FloatArray] = []
         if self.free_length:
             above, units_above = self._matrix(length * np.exp(_STEP))
-            below, units_below = self._matrix(length * np.exp(-_STEP))
-            above -= below
-            above[np.diag_indices(len(task))] += (ridges * (units_above - units_below))[task]
-            slope = np.einsum("ij,ij,ij->", weight, spread, above) / (2 * _STEP)
+            above[np.diag_indices(len(task))] += (ridges * units_above)[task]
+            above -= noisy
+            above *= spread
+            slope = np.vdot(weight, above) / _STEP
             gradient.append(np.array([slope]))
         if self.free_ridge:
             by_task = np.add.reduceat(np.diagonal(weight), tasks.starts)

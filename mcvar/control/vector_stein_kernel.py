@@ -149,7 +149,7 @@ class VectorSteinKernel(BaseEstimator):
         return self
 
     def predict(self, task: int, X: Any, grad_logpdf: Any) -> FloatArray:
-        """Return the prediction of a task at ``X (n, d)`` with its scores ``grad_logpdf (n, d)``."""
+        """Return the prediction of a task at ``X (n, d)`` with scores ``grad_logpdf (n, d)``."""
         check_is_fitted(self, "dual_")
         count = len(self.mean_)
         if not 0 <= int(task) < count:

@@ -71,6 +71,7 @@ def choose(
     Parameters
     ----------
     candidates : iterable of controls
+        Or of what one has left of the values already, as `Corrected`.
     draws, values, labels, window
         As in `correct`.
     length : int
@@ -87,7 +88,8 @@ def choose(
     for control in candidates:
         if (best <= exact).all():
             break
-        tried = correct(control, draws, values, labels, window)
+        done = isinstance(control, Corrected)
+        tried = control if done else correct(control, draws, values, labels, window)
         by_scores |= tried.by_scores
         spread = _spread_elsewhere(tried.rows, draws, fold_of, length)
         better = (spread < best) & (best > exact)

@@ -1,0 +1,69 @@
+"""JointEstimate: several related integrals with their error bars, frozen."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mcvar._typing import FloatArray
+from mcvar.result import ConfidenceInterval, concise, half_width
+
+_SHOWN = 10  # tasks printed before a repr is shortened
+
+
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class JointEstimate:
+    """Estimates of T related integrals.
+
+    Attributes
+    ----------
+    value, standard_error : ndarray, shape (T,)
+        The estimates and their cross-fitted standard errors.
+    covariance : ndarray, shape (T, T)
+        Covariance of `value`. Tasks with draws of their own have independent residuals given the
+        fits, and zeros between them.
+    df : ndarray, shape (T,)
+        Degrees of freedom of `standard_error`, for Student's t intervals.
+    n : tuple of int, length T
+        Draws of each task.
+    variance_reduction : ndarray, shape (T,)
+        Variance of plain Monte Carlo with the task's draws over the variance of its estimate.
+    control : tuple of str, length T
+        What served each task: the joint control, a control of its own, or none.
+    task_covariance : ndarray, shape (T, T)
+        B of the joint control fitted on all draws, for tasks in units of their standard deviation.
+    status : {"converged", "suspect"}
+    reasons : tuple of str
+        What makes an error bar suspect, in prose.
+    """
+
+    value: FloatArray
+    standard_error: FloatArray
+    covariance: FloatArray
+    df: FloatArray
+    n: tuple[int, ...]
+    variance_reduction: FloatArray
+    control: tuple[str, ...]
+    task_covariance: FloatArray
+    status: Literal["converged", "suspect"] = "converged"
+    reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for array in vars(self).values():
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
+
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+        """Return two-sided Student t intervals, one for each task."""
+        half: Any = half_width(self.standard_error, self.df, level)
+        return ConfidenceInterval(self.value - half, self.value + half)
+
+    def __repr__(self) -> str:
+        lines = [f"JointEstimate({len(self.value)} tasks, {self.status})"]
+        for t in range(min(len(self.value), _SHOWN)):
+            text = concise(float(self.value[t]), float(self.standard_error[t]))
+            gain = f"{self.variance_reduction[t]:.3g}x plain Monte Carlo"
+            lines.append(f"  task {t}: {text}, n={self.n[t]}, {gain}, {self.control[t]}")
+        if len(self.value) > _SHOWN:
+            lines.append(f"  ... {len(self.value)} tasks")
+        return "\n".join([*lines, *(f"  {reason}" for reason in self.reasons)])

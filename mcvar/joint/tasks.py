@@ -1,0 +1,86 @@
+"""What a user gives as related tasks, checked."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mcvar._checks import as_finite_array
+from mcvar._typing import FloatArray
+from mcvar.draws import Draws
+from mcvar.integrate.score import check_scores
+
+_LEAST_DRAWS = 3  # of a task: two to fit on and one to correct
+_TESTED = 30  # draws from which scores are tested against them
+_UNKNOWN = ("weights", "strata", "replicate", "zero_mean")
+
+
+class Sheet(NamedTuple):
+    """Values (n, m) of m tasks on the same draws, and the places of those tasks."""
+
+    values: FloatArray
+    draws: Draws
+    places: tuple[int, ...]
+
+
+def read_tasks(tasks: Any) -> list[Sheet]:
+    """Return the tasks, those on the same draws together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        What is no sequence of (values, Draws), draws without scores, draws with weights or labels
+        other than chains, fewer than 3 draws, or tasks in different dimensions.
+    """
+    if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not len(tasks):
+        raise TypeError(f"tasks must be a list of (values, mcvar.Draws), got {type(tasks)!r}.")
+    columns: dict[int, list[FloatArray]] = {}
+    places: dict[int, list[int]] = {}
+    draws_of: dict[int, Draws] = {}
+    count = 0
+    for position, task in enumerate(tasks):
+        pair = isinstance(task, Sequence) and len(task) == 2 and isinstance(task[1], Draws)
+        if not pair:
+            raise TypeError(f"entry {position} of tasks is not a pair (values, mcvar.Draws).")
+        values, draws = as_finite_array("values", task[0]), task[1]
+        if values.ndim not in (1, 2) or len(values) != draws.n or 0 in values.shape:
+            raise ValueError(
+                f"entry {position} of tasks has values of shape {values.shape} for {draws.n} "
+                f"draws; expected ({draws.n},) or ({draws.n}, T)."
+            )
+        key = id(draws)
+        if key not in draws_of:
+            _check_draws(position, draws)
+            draws_of[key], columns[key], places[key] = draws, [], []
+        wide = values.reshape(draws.n, -1)
+        columns[key].append(wide)
+        places[key] += range(count, count + wide.shape[1])
+        count += wide.shape[1]
+    dimensions = [draws.ndim for draws in draws_of.values()]
+    if len(set(dimensions)) > 1:
+        raise ValueError(
+            f"tasks have draws in {dimensions} dimensions; related integrals are taken over the "
+            "same space."
+        )
+    return [
+        Sheet(np.column_stack(columns[key]), draws, tuple(places[key]))
+        for key, draws in draws_of.items()
+    ]
+
+
+def _check_draws(position: int, draws: Draws) -> None:
+    where = f"entry {position} of tasks"
+    if draws.grad_logpdf is None:
+        raise ValueError(
+            f"{where} has no score ∇ log π at its draws; pass mcvar.Draws(x, grad_logpdf=...)."
+        )
+    given = [name for name in _UNKNOWN if getattr(draws, name) is not None]
+    if given:
+        raise ValueError(
+            f"{where} has draws with {' and '.join(given)}; expected independent draws of the "
+            "target, or chains."
+        )
+    if draws.n < _LEAST_DRAWS:
+        raise ValueError(f"{where} has {draws.n} draws; expected at least {_LEAST_DRAWS}.")
+    if draws.n >= _TESTED:
+        check_scores(draws)
