@@ -1,0 +1,162 @@
+"""estimate_jointly: bias, coverage, never worse, the guard, shared draws and wrong input."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+import mcvar
+from mcvar.control import SteinKernel, VectorSteinKernel
+from mcvar.control.kernels import Gaussian
+from tests.harness import check_coverage, check_never_worse, check_unbiased
+from tests.joint.cases import EXACT, VARIANCES, as_tasks, south
+
+REPEATS = 60
+# Hyper-parameters that are given spare most of the time; what is learned has its own tests.
+GIVEN = VectorSteinKernel(Gaussian(1.0), task_covariance=[[1.0, 0.9], [0.9, 1.0]], ridge=1e-4)
+
+
+@cache
+def run(seed):
+    return mcvar.estimate_jointly(as_tasks(*south(seed, (24, 24))), GIVEN, folds=4)
+
+
+def test_unbiased():
+    check_unbiased(run, EXACT, REPEATS)
+
+
+def test_intervals_cover():
+    check_coverage(run, EXACT, 0.92, REPEATS)
+
+
+def test_never_worse_than_plain():
+    # Var(1 + x + x² + b(x)) by quadrature, over the draws of a task.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    plain = []
+    for variance, (c, b) in zip(VARIANCES, [(1.0, 1.0), (1.5, 1.75)], strict=True):
+        x = np.sqrt(variance) * nodes
+        f = x + c * x**2 + b * np.sin(np.pi * x) * np.exp(-(x**2))
+        share = weights / weights.sum()
+        plain.append((share @ f**2 - (share @ f) ** 2) / 24)
+    ratio = check_never_worse(run, EXACT, np.array(plain), 1.0, REPEATS)
+    assert (ratio < 0.3).all()
+
+
+def test_one_task_is_as_good_as_a_scalar_control():
+    x, y, s = south(0, (60, 60))
+    control = VectorSteinKernel(Gaussian(1.0), ridge=1e-5)
+    joint = mcvar.estimate_jointly(as_tasks(x, y, s)[:1], control)
+    scalar = mcvar.estimate(
+        y[0], mcvar.Draws(x[0], grad_logpdf=s[0]), control=SteinKernel(Gaussian(1.0), ridge=1e-5)
+    )
+    # The guard may add a candidate for some folds; what it takes leaves no more variance.
+    assert joint.standard_error[0] <= 1.05 * scalar.standard_error
+    assert abs(joint.value[0] - scalar.value) < 3 * scalar.standard_error
+
+
+def test_guard_takes_no_control_for_noise():
+    rng = np.random.default_rng(1)
+    x, y, s = south(1, (60, 60))
+    joint = mcvar.estimate_jointly(as_tasks(x, [y[0], rng.standard_normal(60)], s))
+    assert joint.control[0] != "none"
+    # No control explains noise; what is taken by chance must not cost more than a little.
+    assert joint.variance_reduction[1] < 1.5
+    assert abs(joint.value[1]) < 5 / np.sqrt(60)
+
+
+def test_shared_draws_have_a_covariance():
+    x, y, s = south(2, (60, 60))
+    draws = mcvar.Draws(x[0], grad_logpdf=s[0])
+    other = 2 * y[0] + np.abs(x[0][:, 0])
+    control = VectorSteinKernel(Gaussian(1.0), task_covariance=np.eye(2) + 0.5, ridge=1e-3)
+    wide = mcvar.estimate_jointly([(np.stack([y[0], other], axis=1), draws)], control)
+    apart = mcvar.estimate_jointly([(y[0], draws), (other, draws)], control)
+    np.testing.assert_array_equal(wide.value, apart.value)
+    assert wide.covariance[0, 1] != 0
+    np.testing.assert_allclose(np.sqrt(np.diagonal(wide.covariance)), wide.standard_error)
+    own = mcvar.estimate_jointly(as_tasks(x, y, s), control)
+    assert own.covariance[0, 1] == 0
+
+
+def test_a_task_of_three_draws():
+    joint = mcvar.estimate_jointly(as_tasks(*south(3, (60, 3))))
+    low, high = joint.confidence_interval()
+    assert np.isfinite([*low, *high]).all()
+    assert low[1] < EXACT[1] < high[1]
+    assert joint.n == (60, 3)
+
+
+def test_chains():
+    rng = np.random.default_rng(4)
+    n, steps = 200, rng.standard_normal((2, 200))
+    x = np.empty((2, n))
+    x[:, 0] = steps[:, 0]
+    for i in range(1, n):
+        x[:, i] = 0.7 * x[:, i - 1] + np.sqrt(1 - 0.7**2) * steps[:, i]
+    chain = np.repeat([0, 1], n // 2)
+    tasks = [
+        (np.exp(row / 2), mcvar.Draws(row, grad_logpdf=-row[:, np.newaxis], chain=chain))
+        for row in x
+    ]
+    control = VectorSteinKernel(Gaussian(2.0), task_covariance=np.eye(2) + 1, ridge=1e-6)
+    joint = mcvar.estimate_jointly(tasks, control)
+    assert np.abs(joint.value - np.exp(1 / 8)).max() < 1e-3
+
+
+def test_random_folds_repeat_by_seed():
+    tasks = as_tasks(*south(5, (24, 24)))
+    first, again, other = (
+        mcvar.estimate_jointly(tasks, GIVEN, folds=3, rng=seed).value for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_result_is_frozen_and_readable():
+    joint = run(0)
+    with pytest.raises(ValueError, match="read-only"):
+        joint.value[0] = 0.0
+    text = repr(joint)
+    assert text.startswith("JointEstimate(2 tasks, ")
+    assert "task 1: " in text
+    assert "n=24" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: [(np.zeros(30), mcvar.Draws(d.x))], "has no score"),
+        (
+            lambda d: [
+                (np.zeros(30), mcvar.Draws(d.x, weights=np.ones(30), grad_logpdf=d.grad_logpdf))
+            ],
+            "draws with weights",
+        ),
+        (lambda d: [(np.zeros(29), d)], r"shape \(29,\) for 30 draws"),
+        (lambda d: [(np.zeros(2), d.take(np.arange(2)))], "has 2 draws; expected at least 3"),
+        (
+            lambda d: [
+                (np.zeros(30), d),
+                (np.zeros(30), mcvar.Draws(np.tile(d.x, 2), grad_logpdf=np.tile(d.x, 2))),
+            ],
+            "in .1, 2. dimensions|score",
+        ),
+    ],
+)
+def test_wrong_tasks(change, message):
+    x, _, s = south(6)
+    with pytest.raises(ValueError, match=message):
+        mcvar.estimate_jointly(change(mcvar.Draws(x[0], grad_logpdf=s[0])))
+
+
+@pytest.mark.parametrize("tasks", [None, "tasks", [], [np.zeros(3)]])
+def test_tasks_of_another_type(tasks):
+    with pytest.raises(TypeError, match="tasks"):
+        mcvar.estimate_jointly(tasks)
+
+
+def test_wrong_control():
+    with pytest.raises(TypeError, match="VectorSteinKernel"):
+        mcvar.estimate_jointly(as_tasks(*south(7)), SteinKernel())
+    with pytest.raises(ValueError, match="folds"):
+        mcvar.estimate_jointly(as_tasks(*south(7)), folds=1)
