@@ -107,9 +107,8 @@ class SteinGram:
 
     def matrix(self, points: SteinPoints) -> FloatArray:
         """Return the kernel matrix, shape (n, n)."""
-        out = self.lower_triangle(points)
-        rows, columns = np.tril_indices(points.n, -1)
-        out[columns, rows] = out[rows, columns]
+        out = np.tril(self.lower_triangle(points))
+        out += np.tril(out, -1).T
         return out
 
     def lower_triangle(self, points: SteinPoints) -> FloatArray:
