@@ -10,9 +10,12 @@ from mcvar._checks import as_count
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.control import SteinKernel, VectorSteinKernel
 from mcvar.draws import Draws
+from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
 from mcvar.integrate.choice import choose, stein_candidates
+from mcvar.integrate.combine import Combined
 from mcvar.integrate.correct import Corrected
+from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.design import allow_for_extremes, by_design
 from mcvar.integrate.diagnose import heavy_tails, one_row_rules
 from mcvar.integrate.folding import fold_labels
@@ -28,7 +31,8 @@ def estimate_jointly(
     Fidelities of a simulator, posteriors of neighbouring data sets, temperatures of a ladder: what
     one integrand teaches about another spares evaluations of it. The control is cross-fitted, and
     a task that it does not serve gets a scalar `SteinKernel`, a `SteinPolynomial` or no control,
-    whichever leaves the least variance out of fold.
+    whichever leaves the least variance out of fold. Error bars are those of what is left out of
+    fold, or the jackknife's over folds of the expectation itself where that is larger.
 
     Parameters
     ----------
@@ -74,17 +78,18 @@ def estimate_jointly(
     generator = None if rng is None else np.random.default_rng(rng)
     labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
     whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    rows = _out_of_fold(control, sheets, labels, folds)
+    corrected = _out_of_fold(control, sheets, labels, folds)
 
     count = sum(len(sheet.places) for sheet in sheets)
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
-    for sheet, label, joint in zip(sheets, labels, rows, strict=True):
+    for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(control, sheet, label, folds, joint, whole.describe())
+        chosen = _guard(control, sheet, label, folds, joint)
         found = by_design(chosen.rows, draws, covariance=True)
         found = allow_for_extremes(found, chosen.rows, draws)
+        found = _no_less(found, chosen.mean_error)
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
         plain = sheet.values.var(axis=0, ddof=1) / draws.n
@@ -132,13 +137,16 @@ def _fit(control: VectorSteinKernel, sheets: list[Sheet], used: list[Any]) -> Ve
 
 def _out_of_fold(
     control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
-) -> list[FloatArray]:
+) -> list[Corrected]:
     """Return values less prediction plus its expectation, from fits without the draw's fold."""
     rows = [np.empty_like(sheet.values) for sheet in sheets]
+    means, name = [], ""
     for fold in range(folds):
         if not any((label == fold).any() for label in labels):
             continue
         fitted = _fit(control, sheets, [label != fold for label in labels])
+        means.append(fitted.mean_)
+        name = name or fitted.describe()
         for sheet, label, out in zip(sheets, labels, rows, strict=True):
             held_out = label == fold
             if not held_out.any():
@@ -148,16 +156,33 @@ def _out_of_fold(
             for j, place in enumerate(sheet.places):
                 known = fitted.mean_[place] - fitted.predict(place, x, s)
                 out[held_out, j] = sheet.values[held_out, j] + known
-    return rows
+    spread = _jackknife(np.array(means))
+    return [
+        Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
+        for sheet, out in zip(sheets, rows, strict=True)
+    ]
+
+
+def _jackknife(means: FloatArray) -> FloatArray:
+    """Return the spread (m,) of expectations (folds, m) from fits without one fold each."""
+    folds = len(means)
+    squares = ((means - means.mean(axis=0)) ** 2).sum(axis=0)
+    return np.asarray(np.sqrt((folds - 1) / folds * squares))
+
+
+def _no_less(found: Combined, spread: FloatArray) -> Combined:
+    """Widen error bars to `spread` where they are less.
+
+    A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
+    save far out, where there may be none: how its expectation moves when draws are left out shows
+    what it does there.
+    """
+    missing = np.sqrt(np.maximum(spread**2 - found.variance, 0.0))
+    return combine.with_mean_error(found, missing)
 
 
 def _guard(
-    control: VectorSteinKernel,
-    sheet: Sheet,
-    labels: IntArray,
-    folds: int,
-    joint: FloatArray,
-    name: str,
+    control: VectorSteinKernel, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
 ) -> Corrected:
     """Take for each task what leaves least variance: joint, scalar, polynomial or no control."""
     draws, length = sheet.draws, 1
@@ -167,13 +192,24 @@ def _guard(
     def candidates() -> Iterator[Any]:
         # With few draws a fit on a task's own draws says nothing; that of others may.
         if draws.n >= 2 * folds:
-            yield from stein_candidates(draws, folds)
-            yield SteinKernel(
+            for candidate in stein_candidates(draws, folds):
+                is_kernel = isinstance(candidate, SteinKernel)
+                yield _scalar(candidate, sheet, labels) if is_kernel else candidate
+            scalar = SteinKernel(
                 control.kernel, control.order, control.polynomial_degree, ridge=control.ridge
             )
-        yield Corrected(joint, np.zeros(joint.shape[1]), (name,) * joint.shape[1], True)
+            yield _scalar(scalar, sheet, labels)
+        yield joint
 
     return choose(candidates(), draws, sheet.values, labels, 1, length=length)
+
+
+def _scalar(control: SteinKernel, sheet: Sheet, labels: IntArray) -> Corrected:
+    """Cross-fit a scalar kernel, and say how its expectations spread over the folds."""
+    fit = cross_fit(control, sheet.draws.x, sheet.values, labels, sheet.draws.grad_logpdf)
+    first = np.unique(labels, return_index=True)[1]
+    names = (fit.fitted[0].describe(),) * sheet.values.shape[1]
+    return Corrected(fit.residual + fit.mean, _jackknife(fit.mean[first]), names, True)
 
 
 def _suspicions(draws: Draws, values: FloatArray, row: FloatArray) -> tuple[str, ...]:

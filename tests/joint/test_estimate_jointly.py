@@ -7,13 +7,16 @@ import pytest
 
 import mcvar
 from mcvar.control import SteinKernel, VectorSteinKernel
-from mcvar.control.kernels import Gaussian
+from mcvar.control.kernels import Gaussian, InverseMultiquadric
 from tests.harness import check_coverage, check_never_worse, check_unbiased
 from tests.joint.cases import EXACT, VARIANCES, as_tasks, south
 
 REPEATS = 60
 # Hyper-parameters that are given spare most of the time; what is learned has its own tests.
 GIVEN = VectorSteinKernel(Gaussian(1.0), task_covariance=[[1.0, 0.9], [0.9, 1.0]], ridge=1e-4)
+CLOSE = VectorSteinKernel(
+    InverseMultiquadric(1.9), task_covariance=[[0.83, 0.962], [0.962, 1.17]], ridge=1e-10
+)
 
 
 @cache
@@ -49,8 +52,8 @@ def test_one_task_is_as_good_as_a_scalar_control():
     scalar = mcvar.estimate(
         y[0], mcvar.Draws(x[0], grad_logpdf=s[0]), control=SteinKernel(Gaussian(1.0), ridge=1e-5)
     )
-    # The guard may add a candidate for some folds; what it takes leaves no more variance.
-    assert joint.standard_error[0] <= 1.05 * scalar.standard_error
+    # The guard may take another candidate in some folds, and the jackknife a wider bar.
+    assert scalar.standard_error / 2 < joint.standard_error[0] < 2 * scalar.standard_error
     assert abs(joint.value[0] - scalar.value) < 3 * scalar.standard_error
 
 
@@ -101,6 +104,16 @@ def test_chains():
     control = VectorSteinKernel(Gaussian(2.0), task_covariance=np.eye(2) + 1, ridge=1e-6)
     joint = mcvar.estimate_jointly(tasks, control)
     assert np.abs(joint.value - np.exp(1 / 8)).max() < 1e-3
+
+
+def test_error_bars_see_what_close_fits_leave():
+    """Out of fold a close fit leaves too little: its own spread over folds is in the bar."""
+    covered = []
+    for seed in range(12):
+        joint = mcvar.estimate_jointly(as_tasks(*south(seed, (50, 50))), CLOSE)
+        low, high = joint.confidence_interval(0.95)
+        covered.append((low <= EXACT) & (high >= EXACT))
+    assert np.mean(covered) >= 0.8
 
 
 def test_random_folds_repeat_by_seed():
