@@ -15,7 +15,6 @@ from mcvar.control.kernel_system import solve
 from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern, as_kernel
 from mcvar.control.sample import (
     Sample,
-    check_enough_points,
     checked_sample,
     evenly,
     orthonormal,
@@ -125,8 +124,12 @@ class VectorSteinKernel(BaseEstimator):
         degree = self.polynomial_degree
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
         for t, sample in enumerate(samples):
-            with _of_task(t):
-                check_enough_points(sample.n, len(self.indices_))
+            least = 2 + len(self.indices_)  # one residual besides the unpenalised columns
+            if sample.n < least:
+                raise ValueError(
+                    f"task {t}: {sample.n} distinct draws are too few for {least - 1} unpenalised "
+                    f"columns; expected at least {least}. Draw more, or lower polynomial_degree."
+                )
         given = None
         if not isinstance(self.task_covariance, str):
             given = checked_covariance(self.task_covariance, count)
@@ -260,6 +263,11 @@ def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) 
     if len(set(sizes.values())) > 1 or not len(x):
         seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
         raise ValueError(f"got tasks {seen}; expected the same number, at least 1, in each.")
+    if all(np.ndim(values) == 0 for values in y):
+        raise ValueError(
+            "y holds numbers; expected one array for each task. This control serves "
+            "mcvar.estimate_jointly; for a single integral use SteinKernel."
+        )
     samples = []
     for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
         with _of_task(t):

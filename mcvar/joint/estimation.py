@@ -38,8 +38,7 @@ def estimate_jointly(
     ----------
     tasks : list of (values, Draws)
         One entry for each task: values (n_t,) at draws of its own target with ``grad_logpdf``;
-        or values (n, T) of T tasks on the same draws. Entries with the same Draws object share
-        folds.
+        or values (n, T) of T tasks on the same draws. Entries with equal draws share folds.
     control : VectorSteinKernel, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int

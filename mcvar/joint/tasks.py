@@ -34,9 +34,9 @@ def read_tasks(tasks: Any) -> list[Sheet]:
     """
     if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not len(tasks):
         raise TypeError(f"tasks must be a list of (values, mcvar.Draws), got {type(tasks)!r}.")
-    columns: dict[int, list[FloatArray]] = {}
-    places: dict[int, list[int]] = {}
-    draws_of: dict[int, Draws] = {}
+    kept: list[Draws] = []
+    columns: list[list[FloatArray]] = []
+    places: list[list[int]] = []
     count = 0
     for position, task in enumerate(tasks):
         pair = isinstance(task, Sequence) and len(task) == 2 and isinstance(task[1], Draws)
@@ -48,24 +48,39 @@ def read_tasks(tasks: Any) -> list[Sheet]:
                 f"entry {position} of tasks has values of shape {values.shape} for {draws.n} "
                 f"draws; expected ({draws.n},) or ({draws.n}, T)."
             )
-        key = id(draws)
-        if key not in draws_of:
+        known = [k for k, other in enumerate(kept) if _same(draws, other)]
+        if not known:
             _check_draws(position, draws)
-            draws_of[key], columns[key], places[key] = draws, [], []
+            known = [len(kept)]
+            kept.append(draws)
+            columns.append([])
+            places.append([])
         wide = values.reshape(draws.n, -1)
-        columns[key].append(wide)
-        places[key] += range(count, count + wide.shape[1])
+        columns[known[0]].append(wide)
+        places[known[0]] += range(count, count + wide.shape[1])
         count += wide.shape[1]
-    dimensions = [draws.ndim for draws in draws_of.values()]
+    dimensions = [draws.ndim for draws in kept]
     if len(set(dimensions)) > 1:
         raise ValueError(
             f"tasks have draws in {dimensions} dimensions; related integrals are taken over the "
             "same space."
         )
     return [
-        Sheet(np.column_stack(columns[key]), draws, tuple(places[key]))
-        for key, draws in draws_of.items()
+        Sheet(np.column_stack(own), draws, tuple(where))
+        for own, draws, where in zip(columns, kept, places, strict=True)
     ]
+
+
+def _same(draws: Draws, other: Draws) -> bool:
+    """Say whether two objects hold the same draws, whose errors are correlated then."""
+    return draws is other or all(
+        np.array_equal(mine, its) if mine is not None and its is not None else mine is its
+        for mine, its in (
+            (draws.x, other.x),
+            (draws.grad_logpdf, other.grad_logpdf),
+            (draws.chain, other.chain),
+        )
+    )
 
 
 def _check_draws(position: int, draws: Draws) -> None:

@@ -73,7 +73,8 @@ def test_shared_draws_have_a_covariance():
     other = 2 * y[0] + np.abs(x[0][:, 0])
     control = VectorSteinKernel(Gaussian(1.0), task_covariance=np.eye(2) + 0.5, ridge=1e-3)
     wide = mcvar.estimate_jointly([(np.stack([y[0], other], axis=1), draws)], control)
-    apart = mcvar.estimate_jointly([(y[0], draws), (other, draws)], control)
+    equal = mcvar.Draws(x[0].copy(), grad_logpdf=s[0].copy())
+    apart = mcvar.estimate_jointly([(y[0], draws), (other, equal)], control)
     np.testing.assert_array_equal(wide.value, apart.value)
     assert wide.covariance[0, 1] != 0
     np.testing.assert_allclose(np.sqrt(np.diagonal(wide.covariance)), wide.standard_error)

@@ -188,6 +188,7 @@ def wrong(change):
     [
         (lambda x, y, s: (x, y, s[:1]), "2 in X, 2 in y, 1 in grad_logpdf"),
         (lambda x, y, s: ([], [], []), "0 in X"),
+        (lambda x, y, s: (x[0], y[0], s[0]), "y holds numbers; expected one array for each task"),
         (lambda x, y, s: (x, y, [s[0], s[1][:, :1]]), "task 1: grad_logpdf has shape"),
         (lambda x, y, s: (x, [y[0], y[1][:5]], s), "task 1: y has shape"),
         (lambda x, y, s: (x, [y[0][:, np.newaxis], y[1]], s), "task 0: y has shape"),
