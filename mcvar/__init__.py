@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
-    from mcvar.joint import JointEstimate, estimate_jointly
+    from mcvar.joint import Evidence, JointEstimate, estimate_jointly, evidence
     from mcvar.moments import Moments
     from mcvar.posterior import PosteriorSummary, summary
     from mcvar.result import ConfidenceInterval, Estimate
@@ -33,6 +33,7 @@ _HOME = {
     "ControlMeanError": "mcvar.exceptions",
     "Draws": "mcvar.draws",
     "Estimate": "mcvar.result",
+    "Evidence": "mcvar.joint",
     "JointEstimate": "mcvar.joint",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
@@ -42,6 +43,7 @@ _HOME = {
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
     "estimate_jointly": "mcvar.joint",
+    "evidence": "mcvar.joint",
     "PosteriorSummary": "mcvar.posterior",
     "kernel_stein_discrepancy": "mcvar.control.thinning",
     "sliced_wasserstein": "mcvar.sliced",
@@ -55,6 +57,7 @@ __all__ = [
     "ControlMeanError",
     "Draws",
     "Estimate",
+    "Evidence",
     "JointEstimate",
     "MissingExtraError",
     "Moments",
@@ -67,6 +70,7 @@ __all__ = [
     "control",
     "estimate",
     "estimate_jointly",
+    "evidence",
     "kernel_stein_discrepancy",
     "plot",
     "samplers",
