@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcvar._checks import as_finite_array, as_points
-from mcvar._jit.sorting import sort_rows, sort_weighted_rows
+from mcvar._jit.sorting import sort_long_rows, sort_rows, sort_weighted_rows
 from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
 from mcvar._typing import FloatArray
 
@@ -27,6 +27,8 @@ Rows: TypeAlias = npt.NDArray[Any]
 Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
 
 _BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
+_LONG = 2**18  # points whose cells no longer fit the cache
+_LONG_DIGITS = 13  # bits a pass: cells then far outnumber the points
 _MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
 
 
@@ -189,34 +191,34 @@ def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -
 def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
     """Project a cloud on ``directions (L, d)`` and sort each row."""
     rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
-    bits, most_moves = digit_bits(cloud.n), _MOVES * cloud.n
-    carried = None if cloud.weights is None else np.empty(rows.shape)
+    levels = None if cloud.weights is None else np.empty(rows.shape)
     done = 0
     while done < len(rows):
-        if cloud.weights is None or carried is None:
-            bad = sort_rows(rows[done:], bits, most_moves)
-        else:
-            bad = sort_weighted_rows(rows[done:], cloud.weights, bits, most_moves, carried[done:])
-        if bad < 0:
+        row = done + _sort(rows[done:], cloud.weights, None if levels is None else levels[done:])
+        if row < done:
             break
         # Heavy tails crowd this row's values into few cells: it takes a comparison sort.
-        row = done + bad
-        if carried is None:
+        if levels is None:
             rows[row].sort()
         else:
             order = np.argsort(rows[row])
             rows[row] = rows[row][order]
-            carried[row] = carried[row][order]
+            levels[row] = np.cumsum(levels[row][order])
+            levels[row, -1] = 1.0
         done = row + 1
-    if carried is not None:
-        np.cumsum(carried, axis=1, out=carried)
-        carried[:, -1] = 1.0
-    return SortedRows(rows, carried)
+    return SortedRows(rows, levels)
 
 
-def digit_bits(n: int) -> int:
-    """Bits per counting pass for rows of n values: cells far outnumber the values."""
-    return 9 if n < 4_000 else 10 if n < 40_000 else 11 if n < 400_000 else 13
+def _sort(rows: Rows, weights: FloatArray | None, levels: FloatArray | None) -> int:
+    """Sort rows in place, up to the first that a distribution sort does not suit; -1 if none."""
+    n = rows.shape[1]
+    bits = rows.view(np.int32 if rows.itemsize == 4 else np.int64)
+    if weights is None and n > _LONG:
+        return int(sort_long_rows(rows, bits, _LONG_DIGITS, _MOVES * n))
+    size = 1 << int(n).bit_length()
+    if weights is None or levels is None:
+        return int(sort_rows(rows, bits, size, _MOVES * n))
+    return int(sort_weighted_rows(rows, bits, weights, size, _MOVES * n, levels))
 
 
 def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:
