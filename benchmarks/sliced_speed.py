@@ -104,7 +104,8 @@ def main(quick=False):
             sizes = [(1000, 3, 100), (10_000, 3, 50)]
         for n, d, count in sizes:
             for dtype in (np.float64, np.float32):
-                compare(n, n, d, count, dtype=dtype, repeats=max(2, min(12, 10**9 // (n * count * d * 30))))
+                repeats = max(2, min(12, 10**8 // (3 * n * count * d)))
+                compare(n, n, d, count, dtype=dtype, repeats=repeats)
         for n, m, count in [(1000, 1500, 300), (10_000, 7000, 100)] + (
             [] if quick else [(100_000, 70_000, 50)]
         ):

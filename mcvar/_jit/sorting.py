@@ -128,8 +128,8 @@ def sort_weighted_rows(rows, bits, weights, size, most_moves, levels):
     """Sort each row in place, and write the cumulative weights in its order to `levels`.
 
     (float[:, ::1] (L, n), int[:, ::1] (L, n), float64[::1] (n,), int64, int64,
-    float64[:, ::1] (L, n)) -> int64. The last level of a row is exactly 1. Returns as `sort_rows`; `levels` then holds the weights
-    of the row returned, in the order of its values.
+    float64[:, ::1] (L, n)) -> int64. The last level of a row is exactly 1. Returns as
+    `sort_rows`; `levels` then holds the weights of the row returned, in the order of its values.
     """
     n = rows.shape[1]
     start = np.empty(size, np.uint32)
