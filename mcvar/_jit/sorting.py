@@ -191,6 +191,69 @@ def sort_weighted_rows(rows, bits, weights, size, most_moves, levels):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
+def sort_indexed_rows(rows, bits, size, most_moves, order):
+    """Sort each row in place, and write where its values came from to `order`.
+
+    (float[:, ::1] (L, n), int[:, ::1] (L, n), int64, int64, int32[:, ::1] (L, n)) -> int64.
+    Returns as `sort_rows`; `order` then holds the origins of the row returned, in the order of its
+    values.
+    """
+    n = rows.shape[1]
+    start = np.empty(size, np.uint32)
+    cells = np.empty(n, np.uint32)
+    spare = np.empty(n, rows.dtype)
+    origin = np.empty(n, np.int32)
+    end_bits = np.empty(2, bits.dtype)
+    ends = end_bits.view(rows.dtype)
+    for row in range(rows.shape[0]):
+        v = rows[row]
+        at_first = order[row]
+        _extremes(bits[row], end_bits)
+        low = np.float64(ends[0])
+        width = np.float64(ends[1]) - low
+        if not (1e-290 < width < 1e290):
+            for k in range(n):
+                at_first[k] = k
+            if width != 0.0:
+                return row
+            continue
+        _count(v, low, (size - 1.0) / width, cells, start)
+        for k in range(n):
+            cell = np.uint64(cells[k])
+            place = start[cell]
+            start[cell] = place + np.uint32(1)
+            spare[np.uint64(place)] = v[k]
+            origin[np.uint64(place)] = k
+        # One bubble without branches, then insertion.
+        last, last_origin = spare[0], origin[0]
+        for k in range(1, n):
+            value, index = spare[k], origin[k]
+            larger = value > last
+            v[k - 1] = last if larger else value
+            at_first[k - 1] = last_origin if larger else index
+            last = value if larger else last
+            last_origin = index if larger else last_origin
+        v[n - 1] = last
+        at_first[n - 1] = last_origin
+        moves = 0
+        for k in range(1, n):
+            value = v[k]
+            if value < v[k - 1]:
+                index = at_first[k]
+                at = k
+                while at > 0 and v[at - 1] > value:
+                    v[at] = v[at - 1]
+                    at_first[at] = at_first[at - 1]
+                    at -= 1
+                v[at] = value
+                at_first[at] = index
+                moves += k - at
+                if moves > most_moves:
+                    return row
+    return -1
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
 def sort_long_rows(rows, bits, digits, most_moves):
     """Sort each row in place, in two passes over `digits` bits each.
 

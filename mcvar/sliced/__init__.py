@@ -9,21 +9,29 @@ other, `max_sliced_wasserstein` finds the direction of the greatest distance, an
 
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import sliced_wasserstein
+from mcvar.sliced.flow import GradientFlow, gradient_flow
 from mcvar.sliced.gaussian import sliced_wasserstein_gaussian
+from mcvar.sliced.gradient import SlicedGradient, sliced_wasserstein_gradient
 from mcvar.sliced.maximum import MaxSlicedWasserstein, max_sliced_wasserstein
 from mcvar.sliced.pairwise import pairwise_sliced_wasserstein
 from mcvar.sliced.pot_compatible import sliced_wasserstein_distance
 from mcvar.sliced.reference import SlicedReference
+from mcvar.sliced.reservoir import ReservoirSliced
 from mcvar.sliced.result import SlicedWasserstein
 
 __all__ = [
+    "GradientFlow",
     "MaxSlicedWasserstein",
+    "ReservoirSliced",
+    "SlicedGradient",
     "SlicedReference",
     "SlicedWasserstein",
     "directions",
+    "gradient_flow",
     "max_sliced_wasserstein",
     "pairwise_sliced_wasserstein",
     "sliced_wasserstein",
     "sliced_wasserstein_distance",
     "sliced_wasserstein_gaussian",
+    "sliced_wasserstein_gradient",
 ]

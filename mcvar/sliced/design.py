@@ -65,7 +65,7 @@ def lay_out(method: str, n: int, d: int) -> Design:
     size = n // replicates
     kind = method
     if method == "auto":
-        kind = _best_kind(size, d)
+        kind = best_kind(size, d)
     if kind == "orthogonal":
         # Frames beyond the first are independent: each counts as a randomisation. Asked for by
         # name they are whole where two fit, as published, though fewer of them judge the error.
@@ -75,7 +75,8 @@ def lay_out(method: str, n: int, d: int) -> Design:
     return Design(kind, d, n // size, size)
 
 
-def _best_kind(size: int, d: int) -> str:
+def best_kind(size: int, d: int) -> str:
+    """Return the kind of set that is best for `size` directions in dimension d."""
     if d == 2:
         return "spiral"
     if d == 3:

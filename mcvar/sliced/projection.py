@@ -16,7 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mcvar._checks import as_finite_array, as_points
-from mcvar._jit.sorting import sort_long_rows, sort_rows, sort_weighted_rows
+from mcvar._jit.sorting import (
+    sort_indexed_rows,
+    sort_long_rows,
+    sort_rows,
+    sort_weighted_rows,
+)
 from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
 from mcvar._typing import FloatArray
 
@@ -177,8 +182,7 @@ class Pair:
 
 def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -> None:
     """Run `task` on blocks of directions that depend on the sizes alone, never on `workers`."""
-    step = max(1, _BLOCK // n)
-    blocks = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+    blocks = blocks_of(rows, n)
     if workers == 1 or len(blocks) == 1:
         for rows_of_block in blocks:
             task(rows_of_block)
@@ -186,6 +190,12 @@ def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -
     with ThreadPoolExecutor(min(workers, len(blocks))) as pool:
         for _ in pool.map(task, blocks):
             pass
+
+
+def blocks_of(rows: int, n: int) -> list[slice]:
+    """Split `rows` directions into blocks that suit clouds of n points."""
+    step = max(1, _BLOCK // n)
+    return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
 
 
 def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
@@ -219,6 +229,25 @@ def _sort(rows: Rows, weights: FloatArray | None, levels: FloatArray | None) -> 
     if weights is None or levels is None:
         return int(sort_rows(rows, bits, size, _MOVES * n))
     return int(sort_weighted_rows(rows, bits, weights, size, _MOVES * n, levels))
+
+
+def sort_indexed(cloud: Cloud, directions: FloatArray) -> tuple[Rows, npt.NDArray[np.int32]]:
+    """Project a cloud and sort each row; also return which point each value came from, (L, n)."""
+    rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
+    order = np.empty(rows.shape, np.int32)
+    n = rows.shape[1]
+    bits = rows.view(np.int32 if rows.itemsize == 4 else np.int64)
+    size = 1 << int(n).bit_length()
+    done = 0
+    while done < len(rows):
+        row = sort_indexed_rows(rows[done:], bits[done:], size, _MOVES * n, order[done:])
+        if row < 0:
+            break
+        row += done
+        again = np.argsort(rows[row])
+        rows[row], order[row] = rows[row][again], order[row][again]
+        done = row + 1
+    return rows, order
 
 
 def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:
