@@ -4,7 +4,8 @@
 these fits better: `sliced_wasserstein_distance` replaces POT's function number for number,
 `SlicedReference` compares many clouds with one, `pairwise_sliced_wasserstein` many with each
 other, `max_sliced_wasserstein` finds the direction of the greatest distance, and
-`sliced_wasserstein_gaussian` needs moments only.
+`sliced_wasserstein_gaussian` needs moments only. For optimisation: `sliced_wasserstein_gradient`,
+`gradient_flow`, `ReservoirSliced`. `StreamingSliced` takes clouds that come in batches.
 """
 
 from mcvar.sliced.directions import directions
@@ -18,6 +19,7 @@ from mcvar.sliced.pot_compatible import sliced_wasserstein_distance
 from mcvar.sliced.reference import SlicedReference
 from mcvar.sliced.reservoir import ReservoirSliced
 from mcvar.sliced.result import SlicedWasserstein
+from mcvar.sliced.streaming import StreamingSliced
 
 __all__ = [
     "GradientFlow",
@@ -26,6 +28,7 @@ __all__ = [
     "SlicedGradient",
     "SlicedReference",
     "SlicedWasserstein",
+    "StreamingSliced",
     "directions",
     "gradient_flow",
     "max_sliced_wasserstein",

@@ -201,10 +201,15 @@ def blocks_of(rows: int, n: int) -> list[slice]:
 def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
     """Project a cloud on ``directions (L, d)`` and sort each row."""
     rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
-    levels = None if cloud.weights is None else np.empty(rows.shape)
+    return sort_in_place(rows, cloud.weights)
+
+
+def sort_in_place(rows: Rows, weights: FloatArray | None) -> SortedRows:
+    """Sort each of ``rows (L, n)`` of projections of points with ``weights (n,)``."""
+    levels = None if weights is None else np.empty(rows.shape)
     done = 0
     while done < len(rows):
-        row = done + _sort(rows[done:], cloud.weights, None if levels is None else levels[done:])
+        row = done + _sort(rows[done:], weights, None if levels is None else levels[done:])
         if row < done:
             break
         # Heavy tails crowd this row's values into few cells: it takes a comparison sort.
