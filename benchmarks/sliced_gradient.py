@@ -201,7 +201,7 @@ def flow(quick):
     print("|---" * (len(marks) + 1) + "|")
     for name, (loss, count, control) in losses.items():
         found = []
-        for seed in range(1 if quick else 3):
+        for seed in range(1 if quick else 2):
             kept = {}
 
             def watch(step, points, value, kept=kept):

@@ -133,13 +133,16 @@ def sliced_wasserstein_gradient(
     else:
         theta = as_unit_vectors(directions, pair.ndim)
     costs, slope = slopes(pair, theta, np.full(len(theta), 1 / len(theta)), workers)
-    value = float(costs.mean())
+    value = plain = float(costs.mean())
     if control == "full" and pair.ndim > 1:
         shift, matrix, change = gaussian_correction(pair, theta, stem)
         value += change
         slope += point_mass(pair) * (
             shift[:, np.newaxis] + matrix @ (pair.x.columns - pair.x.mean[:, np.newaxis])
         )
+    if root and value < plain / 2:
+        # Where clouds nearly agree, a corrected value is noise around zero: not for dividing by.
+        value = plain
     found = SlicedGradient(value, of_all_points(slope.T, a))
     return as_root(found, p) if root else found
 
@@ -147,7 +150,7 @@ def sliced_wasserstein_gradient(
 def as_root(power: SlicedGradient, p: float) -> SlicedGradient:
     """Turn a value and gradient of SW_p^p into those of SW_p, by the chain rule.
 
-    Where the value is zero, or noise below it, the gradient is taken as zero.
+    Where the value is zero, or noise below it, so is the gradient.
     """
     value, gradient = power
     if value <= 0:
