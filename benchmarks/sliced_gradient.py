@@ -7,7 +7,6 @@ backward, the same directions, one thread, one process. Needs the extra `torch`.
 """
 
 import sys
-import time
 
 import numpy as np
 import ot
@@ -15,6 +14,7 @@ import torch
 from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
+from benchmarks.sliced_speed import least_times
 from benchmarks.sliced_variance import CASES, torus_and_sphere
 from mcvar.sliced import (
     ReservoirSliced,
@@ -23,17 +23,6 @@ from mcvar.sliced import (
     sliced_wasserstein,
     sliced_wasserstein_gradient,
 )
-
-
-def least_times(repeats, *tasks):
-    """Least time of each task, the repeats interleaved: a busy spell then meets all of them."""
-    times = np.empty((repeats, len(tasks)))
-    for row in times:
-        for k, task in enumerate(tasks):
-            start = time.perf_counter()
-            task()
-            row[k] = time.perf_counter() - start
-    return times.min(axis=0)
 
 
 def speed(quick):

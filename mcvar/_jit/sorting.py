@@ -124,96 +124,28 @@ def sort_rows(rows, bits, size, most_moves):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def sort_weighted_rows(rows, bits, weights, size, most_moves, levels):
-    """Sort each row in place, and write the cumulative weights in its order to `levels`.
+def sort_carrying_rows(rows, bits, labels, size, most_moves, carried):
+    """Sort each row in place, and write the labels of its values in their order to `carried`.
 
-    (float[:, ::1] (L, n), int[:, ::1] (L, n), float64[::1] (n,), int64, int64,
-    float64[:, ::1] (L, n)) -> int64. The last level of a row is exactly 1. Returns as
-    `sort_rows`; `levels` then holds the weights of the row returned, in the order of its values.
+    (float[:, ::1] (L, n), int[:, ::1] (L, n), number[::1] (n,), int64, int64,
+    number[:, ::1] (L, n)) -> int64. Labels are weights, or places. Returns as `sort_rows`;
+    `carried` then holds the labels of the row returned, in the order of its values.
     """
     n = rows.shape[1]
     start = np.empty(size, np.uint32)
     cells = np.empty(n, np.uint32)
     spare = np.empty(n, rows.dtype)
-    spare_weight = np.empty(n)
+    spare_label = np.empty(n, labels.dtype)
     end_bits = np.empty(2, bits.dtype)
     ends = end_bits.view(rows.dtype)
     for row in range(rows.shape[0]):
         v = rows[row]
-        w = levels[row]
+        w = carried[row]
         _extremes(bits[row], end_bits)
         low = np.float64(ends[0])
         width = np.float64(ends[1]) - low
         if not (1e-290 < width < 1e290):
-            w[:] = weights
-            if width != 0.0:
-                return row
-        else:
-            _count(v, low, (size - 1.0) / width, cells, start)
-            for k in range(n):
-                cell = np.uint64(cells[k])
-                place = start[cell]
-                start[cell] = place + np.uint32(1)
-                spare[np.uint64(place)] = v[k]
-                spare_weight[np.uint64(place)] = weights[k]
-            # One bubble without branches, then insertion.
-            last, last_weight = spare[0], spare_weight[0]
-            for k in range(1, n):
-                value, weight = spare[k], spare_weight[k]
-                larger = value > last
-                v[k - 1] = last if larger else value
-                w[k - 1] = last_weight if larger else weight
-                last = value if larger else last
-                last_weight = weight if larger else last_weight
-            v[n - 1] = last
-            w[n - 1] = last_weight
-            moves = 0
-            for k in range(1, n):
-                value = v[k]
-                if value < v[k - 1]:
-                    weight = w[k]
-                    at = k
-                    while at > 0 and v[at - 1] > value:
-                        v[at] = v[at - 1]
-                        w[at] = w[at - 1]
-                        at -= 1
-                    v[at] = value
-                    w[at] = weight
-                    moves += k - at
-                    if moves > most_moves:
-                        return row
-        level = 0.0
-        for k in range(n):
-            level += w[k]
-            w[k] = level
-        w[n - 1] = 1.0
-    return -1
-
-
-@numba.njit(cache=True, error_model="numpy", nogil=True)
-def sort_indexed_rows(rows, bits, size, most_moves, order):
-    """Sort each row in place, and write where its values came from to `order`.
-
-    (float[:, ::1] (L, n), int[:, ::1] (L, n), int64, int64, int32[:, ::1] (L, n)) -> int64.
-    Returns as `sort_rows`; `order` then holds the origins of the row returned, in the order of its
-    values.
-    """
-    n = rows.shape[1]
-    start = np.empty(size, np.uint32)
-    cells = np.empty(n, np.uint32)
-    spare = np.empty(n, rows.dtype)
-    origin = np.empty(n, np.int32)
-    end_bits = np.empty(2, bits.dtype)
-    ends = end_bits.view(rows.dtype)
-    for row in range(rows.shape[0]):
-        v = rows[row]
-        at_first = order[row]
-        _extremes(bits[row], end_bits)
-        low = np.float64(ends[0])
-        width = np.float64(ends[1]) - low
-        if not (1e-290 < width < 1e290):
-            for k in range(n):
-                at_first[k] = k
+            w[:] = labels
             if width != 0.0:
                 return row
             continue
@@ -223,34 +155,48 @@ def sort_indexed_rows(rows, bits, size, most_moves, order):
             place = start[cell]
             start[cell] = place + np.uint32(1)
             spare[np.uint64(place)] = v[k]
-            origin[np.uint64(place)] = k
+            spare_label[np.uint64(place)] = labels[k]
         # One bubble without branches, then insertion.
-        last, last_origin = spare[0], origin[0]
+        last, last_label = spare[0], spare_label[0]
         for k in range(1, n):
-            value, index = spare[k], origin[k]
+            value, label = spare[k], spare_label[k]
             larger = value > last
             v[k - 1] = last if larger else value
-            at_first[k - 1] = last_origin if larger else index
+            w[k - 1] = last_label if larger else label
             last = value if larger else last
-            last_origin = index if larger else last_origin
+            last_label = label if larger else last_label
         v[n - 1] = last
-        at_first[n - 1] = last_origin
+        w[n - 1] = last_label
         moves = 0
         for k in range(1, n):
             value = v[k]
             if value < v[k - 1]:
-                index = at_first[k]
+                label = w[k]
                 at = k
                 while at > 0 and v[at - 1] > value:
                     v[at] = v[at - 1]
-                    at_first[at] = at_first[at - 1]
+                    w[at] = w[at - 1]
                     at -= 1
                 v[at] = value
-                at_first[at] = index
+                w[at] = label
                 moves += k - at
                 if moves > most_moves:
                     return row
     return -1
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def accumulate_rows(weights):
+    """Turn each row of weights into cumulative ones in place; the last is made exactly 1.
+
+    (float64[:, ::1] (L, n)) -> None
+    """
+    for row in range(weights.shape[0]):
+        level = 0.0
+        for k in range(weights.shape[1]):
+            level += weights[row, k]
+            weights[row, k] = level
+        weights[row, -1] = 1.0
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)

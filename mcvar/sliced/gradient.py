@@ -14,6 +14,7 @@ import numpy as np
 
 from mcvar._checks import as_count, as_finite_array, known_name, root_entropy
 from mcvar._jit.pulls import equal_pulls, pattern_pulls, weighted_pulls
+from mcvar._jit.sorting import accumulate_rows
 from mcvar._jit.wasserstein import uniform_pattern
 from mcvar._typing import FloatArray, Seed
 from mcvar.samplers import stream_seed
@@ -25,7 +26,8 @@ from mcvar.sliced.projection import (
     Pair,
     as_cloud,
     blocks_of,
-    sort_indexed,
+    project,
+    sort_carrying,
     sort_projections,
     uniform_levels,
 )
@@ -230,9 +232,11 @@ def _slopes_of(pair: Pair) -> Slopes:
     uniform = x.weights is None and y.weights is None
     pattern = uniform_pattern(x.n, y.n) if uniform and x.n != y.n else None
     x_uniform, y_uniform = uniform_levels(x.n), uniform_levels(y.n)
+    places = np.arange(x.n, dtype=np.int32)
 
     def evaluate(theta: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        values, order = sort_indexed(x, theta)
+        values = project(x, theta)
+        order = sort_carrying(values, places)
         other = sort_projections(y, theta)
         costs, pulls = np.empty(len(theta)), np.empty((len(theta), x.n))
         if pattern is not None:
@@ -243,8 +247,8 @@ def _slopes_of(pair: Pair) -> Slopes:
         else:
             x_levels = x_uniform
             if x.weights is not None:
-                x_levels = np.cumsum(x.weights[order], axis=1)
-                x_levels[:, -1] = 1.0
+                x_levels = x.weights[order]
+                accumulate_rows(x_levels)
             y_levels = y_uniform if other.levels is None else other.levels
             weighted_pulls(values, x_levels, order, other.values, y_levels, p, costs, pulls)
         return costs, (theta * weights[:, np.newaxis]).T @ pulls

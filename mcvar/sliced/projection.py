@@ -16,12 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcvar._checks import as_finite_array, as_points
-from mcvar._jit.sorting import (
-    sort_indexed_rows,
-    sort_long_rows,
-    sort_rows,
-    sort_weighted_rows,
-)
+from mcvar._jit.sorting import accumulate_rows, sort_carrying_rows, sort_long_rows, sort_rows
 from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
 from mcvar._typing import FloatArray
 
@@ -200,59 +195,65 @@ def blocks_of(rows: int, n: int) -> list[slice]:
 
 def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
     """Project a cloud on ``directions (L, d)`` and sort each row."""
-    rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
-    return sort_in_place(rows, cloud.weights)
+    return sort_in_place(project(cloud, directions), cloud.weights)
+
+
+def project(cloud: Cloud, directions: FloatArray) -> Rows:
+    """Project a cloud on ``directions (L, d)``, shape (L, n)."""
+    return np.asarray(np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns)
 
 
 def sort_in_place(rows: Rows, weights: FloatArray | None) -> SortedRows:
     """Sort each of ``rows (L, n)`` of projections of points with ``weights (n,)``."""
-    levels = None if weights is None else np.empty(rows.shape)
-    done = 0
-    while done < len(rows):
-        row = done + _sort(rows[done:], weights, None if levels is None else levels[done:])
-        if row < done:
-            break
-        # Heavy tails crowd this row's values into few cells: it takes a comparison sort.
-        if levels is None:
-            rows[row].sort()
-        else:
-            order = np.argsort(rows[row])
-            rows[row] = rows[row][order]
-            levels[row] = np.cumsum(levels[row][order])
-            levels[row, -1] = 1.0
-        done = row + 1
-    return SortedRows(rows, levels)
-
-
-def _sort(rows: Rows, weights: FloatArray | None, levels: FloatArray | None) -> int:
-    """Sort rows in place, up to the first that a distribution sort does not suit; -1 if none."""
+    if weights is not None:
+        levels = sort_carrying(rows, weights)
+        accumulate_rows(levels)
+        return SortedRows(rows, levels)
     n = rows.shape[1]
-    bits = rows.view(np.int32 if rows.itemsize == 4 else np.int64)
-    if weights is None and n > _LONG:
-        return int(sort_long_rows(rows, bits, _LONG_DIGITS, _MOVES * n))
-    size = 1 << int(n).bit_length()
-    if weights is None or levels is None:
-        return int(sort_rows(rows, bits, size, _MOVES * n))
-    return int(sort_weighted_rows(rows, bits, weights, size, _MOVES * n, levels))
+    bits = _bits(rows)
+
+    def sort(done: int) -> int:
+        if n > _LONG:
+            return int(sort_long_rows(rows[done:], bits[done:], _LONG_DIGITS, _MOVES * n))
+        return int(sort_rows(rows[done:], bits[done:], _cells(n), _MOVES * n))
+
+    _sort_all(len(rows), sort, lambda row: rows[row].sort())
+    return SortedRows(rows, None)
 
 
-def sort_indexed(cloud: Cloud, directions: FloatArray) -> tuple[Rows, npt.NDArray[np.int32]]:
-    """Project a cloud and sort each row; also return which point each value came from, (L, n)."""
-    rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
-    order = np.empty(rows.shape, np.int32)
+def sort_carrying(rows: Rows, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sort ``rows (L, n)`` in place; return their values' ``labels (n,)`` in order, (L, n)."""
     n = rows.shape[1]
-    bits = rows.view(np.int32 if rows.itemsize == 4 else np.int64)
-    size = 1 << int(n).bit_length()
+    bits, carried = _bits(rows), np.empty(rows.shape, labels.dtype)
+
+    def sort(done: int) -> int:
+        parts = rows[done:], bits[done:], labels, _cells(n), _MOVES * n, carried[done:]
+        return int(sort_carrying_rows(*parts))
+
+    def compare(row: int) -> None:
+        order = np.argsort(rows[row])
+        rows[row], carried[row] = rows[row][order], carried[row][order]
+
+    _sort_all(len(rows), sort, compare)
+    return carried
+
+
+def _sort_all(rows: int, sort: Callable[[int], int], compare: Callable[[int], None]) -> None:
+    """Sort by distribution from row to row; by comparison those that it gives up on."""
     done = 0
-    while done < len(rows):
-        row = sort_indexed_rows(rows[done:], bits[done:], size, _MOVES * n, order[done:])
-        if row < 0:
-            break
-        row += done
-        again = np.argsort(rows[row])
-        rows[row], order[row] = rows[row][again], order[row][again]
-        done = row + 1
-    return rows, order
+    while done < rows and (given_up := sort(done)) >= 0:
+        # Heavy tails crowd this row's values into few cells.
+        compare(done + given_up)
+        done += given_up + 1
+
+
+def _bits(rows: Rows) -> npt.NDArray[Any]:
+    return rows.view(np.int32 if rows.itemsize == 4 else np.int64)
+
+
+def _cells(n: int) -> int:
+    """Cells for n values: a power of two, one to two for each."""
+    return 1 << int(n).bit_length()
 
 
 def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:

@@ -13,7 +13,7 @@ import naive_sliced
 
 from mcvar._jit import pulls, sorting
 from mcvar.sliced import directions, sliced_wasserstein, sliced_wasserstein_gradient
-from mcvar.sliced.projection import Cloud, sort_indexed
+from mcvar.sliced.projection import sort_carrying
 
 MODES = pytest.mark.parametrize("mode", ["compiled", "python"])
 
@@ -98,17 +98,20 @@ def test_indexed_sort(mode, dtype, n):
         rows = np.ascontiguousarray(values, dtype=dtype)
         before, order = rows.copy(), np.full(rows.shape, -1, np.int32)
         bits = rows.view(f"i{rows.itemsize}")
-        assert kernel(sorting.sort_indexed_rows, mode)(rows, bits, 64, 100 * n, order) == -1
+        places = np.arange(n, dtype=np.int32)
+        sort = kernel(sorting.sort_carrying_rows, mode)
+        assert sort(rows, bits, places, 64, 100 * n, order) == -1
         np.testing.assert_array_equal(rows, np.sort(before, axis=1))
         np.testing.assert_array_equal(np.take_along_axis(before, order, axis=1), rows)
         np.testing.assert_array_equal(np.sort(order, axis=1)[0], np.arange(n))
 
 
 def test_heavy_tails_fall_back():
-    columns = np.exp(np.random.default_rng(0).normal(scale=40, size=(1, 3000)))
-    rows, order = sort_indexed(Cloud(columns), np.ones((2, 1)))
-    np.testing.assert_array_equal(rows, np.sort(columns[[0, 0]], axis=1))
-    np.testing.assert_array_equal(columns[0][order], rows)
+    values = np.exp(np.random.default_rng(0).normal(scale=40, size=3000))
+    rows = np.stack([values, values])
+    order = sort_carrying(rows, np.arange(3000, dtype=np.int32))
+    np.testing.assert_array_equal(rows, np.sort([values, values], axis=1))
+    np.testing.assert_array_equal(values[order], rows)
 
 
 @MODES

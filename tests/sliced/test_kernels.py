@@ -53,11 +53,12 @@ def test_sort_rows(mode, kind, n, dtype):
 
 @MODES
 @pytest.mark.parametrize("kind", ["normal", "equal", "far"])
-def test_sort_weighted_rows_keeps_weights_with_their_values(mode, kind):
+def test_sorting_keeps_labels_with_their_values(mode, kind):
     values, weights = rows(50, kind), np.random.default_rng(0).dirichlet(np.ones(50))
     levels, before = np.empty_like(values), values.copy()
-    sort = kernel(sorting.sort_weighted_rows, mode)
+    sort = kernel(sorting.sort_carrying_rows, mode)
     assert sort(values, as_bits(values), weights, 32, 5000, levels) == -1
+    kernel(sorting.accumulate_rows, mode)(levels)
     assert (levels[:, -1] == 1).all()
     carried = np.diff(levels, prepend=0)
     for row in range(len(values)):
@@ -68,7 +69,7 @@ def test_sort_weighted_rows_keeps_weights_with_their_values(mode, kind):
 
 
 @MODES
-@pytest.mark.parametrize("name", ["sort_rows", "sort_long_rows", "sort_weighted_rows"])
+@pytest.mark.parametrize("name", ["sort_rows", "sort_long_rows", "sort_carrying_rows"])
 def test_sorting_gives_up_on_heavy_tails_and_on_ranges_without_a_scale(mode, name):
     weights = np.random.default_rng(1).random(400)
 
