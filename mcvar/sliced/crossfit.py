@@ -122,6 +122,8 @@ def _jackknife(
     and theorem 1. Zero where the folds are too few to leave out two.
     """
     folds = len(chosen)
+    if folds < 3:
+        return 0.0
     left_out = np.full((folds, folds), np.nan)  # fold left out, fold averaged over
     sums: dict[int, _FoldSums] = {}
     for fold, choice in enumerate(chosen):
