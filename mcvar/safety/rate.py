@@ -1,0 +1,138 @@
+"""CrashRate: the answer, frozen."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import special
+
+from mcvar.result import ConfidenceInterval, concise, half_width
+from mcvar.safety.crude import clopper_pearson
+
+
+class Stratum(NamedTuple):
+    """Scenarios with the same number of critical steps, or the same predictable stratum.
+
+    Attributes
+    ----------
+    label : str
+    scenarios, crashes : int
+    mean_weight : float
+    rate : float
+        What the stratum contributes to the crash rate (raw, without controls).
+    """
+
+    label: str
+    scenarios: int
+    crashes: int
+    mean_weight: float
+    rate: float
+
+
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class CrashRate:
+    """A crash rate per scenario, with an interval.
+
+    Attributes
+    ----------
+    value : float
+        The estimate; failed scenarios count as no crash in it, and as both in the interval.
+    standard_error : float
+    scenarios : int
+        Scenarios simulated, those spent on adapting the proposal included.
+    used : int
+        Scenarios the estimate averages.
+    crashes : int
+        Crashes among those used.
+    failures : int
+        Scenarios whose outcome is unknown: the interval runs from none of them crashing to all.
+    confidence : float
+        Level of `relative_half_width`.
+    variance_reduction : float
+        Variance of the same weighted scenarios without controls over that of this estimate.
+    naturalistic_equivalent : float
+        Naturalistic scenarios that crude Monte Carlo needs for the same standard error.
+    control : str
+    strata : tuple of Stratum
+    flags : tuple of str
+        Reasons for doubt, each "name: prose".
+    largest_share : float
+        Share of the rate that rests on the most influential scenario.
+    ess : float
+        Effective sample size (Σ Y)² / Σ Y² of the weighted crashes.
+    pareto_k : float
+        Tail index of the weights of crashes; beyond 0.7 intervals are not to be trusted.
+
+    Examples
+    --------
+    >>> rate = CrashRate(value=2e-6, standard_error=2e-7, scenarios=300, used=300, crashes=80)
+    >>> round(rate.relative_half_width, 3)
+    0.165
+    """
+
+    value: float
+    standard_error: float
+    scenarios: int
+    used: int
+    crashes: int
+    failures: int = 0
+    confidence: float = 0.90
+    variance_reduction: float = 1.0
+    naturalistic_equivalent: float = np.nan
+    control: str = "none"
+    strata: tuple[Stratum, ...] = ()
+    flags: tuple[str, ...] = ()
+    largest_share: float = np.nan
+    ess: float = np.nan
+    pareto_k: float = np.nan
+    crude: bool = False
+    greatest_weight: float = 1.0
+    upper_value: float = np.nan
+    upper_standard_error: float = np.nan
+
+    def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval:
+        """Return a two-sided interval, within [0, 1].
+
+        Crude runs: Clopper and Pearson's, which never covers less than `level`. Weighted runs:
+        Student's t; where no crash was seen, the limit that the greatest possible weight allows.
+        Failures widen it: at the lower limit none of them crashed, at the upper limit all did.
+        """
+        if self.crude:
+            low = clopper_pearson(self.crashes, self.used, level).low
+            return ConfidenceInterval(
+                low, clopper_pearson(self.crashes + self.failures, self.used, level).high
+            )
+        if self.crashes == 0:
+            most = clopper_pearson(self.failures, self.used, level).high
+            return ConfidenceInterval(0.0, min(most * self.greatest_weight, 1.0))
+        df = max(self.used - 1, 1)
+        low = self.value - half_width(self.standard_error, df, level)
+        top, error = self.value, self.standard_error
+        if self.failures:
+            top, error = self.upper_value, self.upper_standard_error
+        high = top + half_width(error, df, level)
+        return ConfidenceInterval(float(max(low, 0.0)), float(min(high, 1.0)))
+
+    @property
+    def relative_half_width(self) -> float:
+        """Half the width of the interval over the value, at `confidence`; infinite at zero.
+
+        z s / (√n μ̂), the measure of Yang et al. (2022), widened by failures.
+        """
+        if self.value <= 0:
+            return np.inf
+        z = float(special.ndtri(0.5 + self.confidence / 2))
+        spread = z * self.standard_error
+        if self.failures:
+            above = self.upper_value + z * self.upper_standard_error
+            spread = (above - self.value + spread) / 2
+        return float(spread / self.value)
+
+    def __repr__(self) -> str:
+        low, high = self.confidence_interval(self.confidence)
+        lines = [
+            f"CrashRate({concise(self.value, self.standard_error)} per scenario, "
+            f"{self.confidence:.0%} interval {low:.3g} to {high:.3g}, {self.scenarios} scenarios "
+            f"worth {self.naturalistic_equivalent:.3g} naturalistic ones)"
+        ]
+        return "\n".join(lines + [f"  {flag}" for flag in self.flags])
