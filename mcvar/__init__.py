@@ -17,9 +17,10 @@ from mcvar._version import __version__
 if TYPE_CHECKING:
     from mcvar import control, plot, samplers, sliced, targets
     from mcvar.draws import Draws
-    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError
+    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
     from mcvar.moments import Moments
+    from mcvar.posterior import PosteriorSummary, summary
     from mcvar.result import ConfidenceInterval, Estimate
     from mcvar.sliced import sliced_wasserstein
     from mcvar.targets import Target, Unnormalized
@@ -33,9 +34,12 @@ _HOME = {
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
+    "ScoreError": "mcvar.exceptions",
     "Target": "mcvar.targets",
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
+    "PosteriorSummary": "mcvar.posterior",
+    "summary": "mcvar.posterior",
     "sliced_wasserstein": "mcvar.sliced",
 }
 _MODULES = ("control", "plot", "samplers", "sliced", "targets")
@@ -48,6 +52,8 @@ __all__ = [
     "MissingExtraError",
     "Moments",
     "NonFiniteError",
+    "PosteriorSummary",
+    "ScoreError",
     "Target",
     "Unnormalized",
     "__version__",
@@ -57,6 +63,7 @@ __all__ = [
     "samplers",
     "sliced",
     "sliced_wasserstein",
+    "summary",
     "targets",
 ]
 

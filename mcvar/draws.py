@@ -92,6 +92,14 @@ class Draws:
         draws.__dict__.update(fields)  # what is left out falls back to the class's defaults
         return draws
 
+    def take(self, rows: IntArray) -> "Draws":
+        """Return these rows, shape (r,), of everything that is known per draw."""
+        fields = {
+            name: None if (array := getattr(self, name)) is None else array[rows]
+            for name in ("x", "weights", "grad_logpdf", "zero_mean", *_GROUPINGS)
+        }
+        return Draws.unchecked(**fields, self_normalized=self.self_normalized)
+
     @property
     def n(self) -> int:
         """Number of draws."""

@@ -12,5 +12,9 @@ class ControlMeanError(ValueError):
     """The stated mean of a control contradicts its sample mean beyond any chance."""
 
 
+class ScoreError(ValueError):
+    """Scores contradict the draws they came with; the message gives the evidence."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message names the extra to install."""

@@ -1,6 +1,9 @@
 """Pictures of results, from plain arrays (extra ``plot``)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mcvar._checks import import_extra
 from mcvar._typing import FloatArray
@@ -47,4 +50,56 @@ def convergence(
     ax.axhline(value[-1], color=_ORANGE, lw=1, ls="--", label="final value")
     ax.set(xscale="log", xlabel="evaluations of the integrand", ylabel="estimate")
     ax.legend(frameon=False)
+    return ax
+
+
+def forest(
+    names: Sequence[str],
+    plain: FloatArray,
+    plain_half: FloatArray,
+    controlled_half: FloatArray,
+    ax: "Axes | None" = None,
+    *,
+    level: float = 0.95,
+) -> "Axes":
+    """Draw plain and controlled intervals of k means, about the controlled means.
+
+    Parameters
+    ----------
+    names : sequence of str, length k
+    plain : ndarray, shape (k,)
+        Plain minus controlled mean, in posterior standard deviations.
+    plain_half, controlled_half : ndarray, shape (k,)
+        Half-widths of the intervals, in posterior standard deviations.
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    level : float
+        Confidence level, for the legend.
+    """
+    k = len(names)
+    ax = axes(ax, figsize=(6.0, 1.2 + 0.28 * k))
+    row = np.arange(k)
+    ax.errorbar(
+        plain,
+        row - 0.15,
+        xerr=plain_half,
+        fmt="o",
+        ms=3,
+        color=_ORANGE,
+        lw=1.2,
+        label=f"plain mean, {level:.0%} interval",
+    )
+    ax.errorbar(
+        np.zeros(k),
+        row + 0.15,
+        xerr=controlled_half,
+        fmt="o",
+        ms=3,
+        color=_BLUE,
+        lw=2.2,
+        label=f"with control, {level:.0%} interval",
+    )
+    ax.set_yticks(row, list(names))
+    ax.set(ylim=(k - 0.4, -0.6), xlabel="error of the posterior mean / posterior sd")
+    ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax

@@ -139,11 +139,41 @@ def stratified(values, strata):
     return values.mean(), sqrt(variance)
 
 
-def batch_means(values, chain):
-    """Mean and standard error from equal batches of n^(2/3) rows per chain."""
-    means = []
-    for label in np.unique(chain):
-        rows = values[chain == label]
-        size = len(rows) // round(len(rows) ** (1 / 3))
-        means += [rows[i : i + size].mean() for i in range(0, len(rows), size)]
-    return values.mean(), np.std(means, ddof=1) / sqrt(len(means))
+def lag_window(values, chain):
+    """Mean of chains and its standard error, by Geyer's initial monotone sequence, in loops."""
+    n = len(values)
+    chains = [values[chain == label] - values.mean() for label in np.unique(chain)]
+
+    def autocovariance(lag):
+        return sum(float(c[i] * c[i + lag]) for c in chains for i in range(len(c) - lag)) / n
+
+    last = max(len(c) for c in chains) // 2 // 2 * 2
+    total, least = -autocovariance(0), np.inf
+    for lag in range(0, last, 2):
+        pair = autocovariance(lag) + autocovariance(lag + 1)
+        if pair <= 0:
+            break
+        least = min(least, pair)
+        total += 2 * least
+    return values.mean(), sqrt(total / (n - 1))
+
+
+def langevin_features(x, s, indices):
+    """ΔP + s·∇P of monomials, from derivatives taken one power at a time."""
+    n, d = x.shape
+    out = np.zeros((n, len(indices)))
+    for column, index in enumerate(indices):
+        powers = [index.count(j) for j in range(d)]
+
+        def monomial(row, exponents):
+            return np.prod([row[j] ** e for j, e in enumerate(exponents)])
+
+        for i, row in enumerate(x):
+            for j, power in enumerate(powers):
+                lower = [e - (a == j) for a, e in enumerate(powers)]
+                lowest = [e - 2 * (a == j) for a, e in enumerate(powers)]
+                if power >= 1:
+                    out[i, column] += s[i, j] * power * monomial(row, lower)
+                if power >= 2:
+                    out[i, column] += power * (power - 1) * monomial(row, lowest)
+    return out

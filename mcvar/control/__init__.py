@@ -3,7 +3,17 @@
 from mcvar.control.base import LinearControl
 from mcvar.control.gaussian_sliced import GaussianSliced
 from mcvar.control.known_mean import KnownMean
+from mcvar.control.nearest_neighbors import NearestNeighbors
 from mcvar.control.polynomial import Polynomial
 from mcvar.control.spherical_harmonics import SphericalHarmonics
+from mcvar.control.stein_polynomial import SteinPolynomial
 
-__all__ = ["GaussianSliced", "KnownMean", "LinearControl", "Polynomial", "SphericalHarmonics"]
+__all__ = [
+    "GaussianSliced",
+    "KnownMean",
+    "LinearControl",
+    "NearestNeighbors",
+    "Polynomial",
+    "SphericalHarmonics",
+    "SteinPolynomial",
+]

@@ -14,8 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_points, as_real_array
 from mcvar._typing import FloatArray
-from mcvar.moments import Moments
+from mcvar.moments import Moments, total
 from mcvar.targets import Target
+
+_PARTS = 5  # of the draws given to fit(), for penalties chosen by cross-validation
 
 
 class LinearControl(RegressorMixin, BaseEstimator):
@@ -31,6 +33,8 @@ class LinearControl(RegressorMixin, BaseEstimator):
         from where the two differ (weighted draws).
     mean_is_stated : bool
         Whether the means are what somebody says, rather than a theorem, and are put to the test.
+    needs_score : bool
+        Whether the features take the score ∇ log π at the points as a second argument.
     ridge : float
         Penalty on the squared coefficients.
     coef_, intercept_, mean_ : ndarray
@@ -39,6 +43,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
 
     law: Literal["target", "draws"] = "target"
     mean_is_stated: bool = True
+    needs_score: bool = False
     ridge: float = 0.0
 
     @abstractmethod
@@ -58,6 +63,17 @@ class LinearControl(RegressorMixin, BaseEstimator):
         """Return this control, ready for draws from `target`."""
         return self
 
+    def for_draws(self, x: FloatArray) -> "LinearControl":
+        """Return this control, scaled to draws ``x (n, d)`` whose values it has not seen."""
+        return self
+
+    def solve(self, parts: list[Moments]) -> FloatArray:
+        """Return coefficients (k, m) from the moments of parts of a sample.
+
+        Penalties that are chosen by cross-validation use the parts as its folds.
+        """
+        return total(parts).coefficients(self.ridge)
+
     def describe(self) -> str:
         """Say in a few words what this control is."""
         return repr(self)
@@ -71,32 +87,48 @@ class LinearControl(RegressorMixin, BaseEstimator):
         """Choose features and penalty from draws ``x (n, d)`` and values ``y (n, m)``."""
         return self
 
-    def fit(self, X: Any, y: Any) -> "LinearControl":
-        """Fit by least squares with an intercept.
+    def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> "LinearControl":
+        """Fit with an intercept.
 
         Parameters
         ----------
         X : array_like, shape (n, d)
         y : array_like, shape (n,) or (n, m)
+        grad_logpdf : array_like, shape (n, d), optional
+            Scores at X, for controls that need them.
         """
         x, values = as_points("X", X), as_real_array("y", y)
         columns = values.reshape(len(x), -1)
-        chosen = self.trained(x, columns) if self.needs_training else self
-        moments = Moments.of(columns, chosen.features(x))
-        coefficients = moments.coefficients(chosen.ridge)
-        intercept = moments.residual(coefficients)[0]
+        score = self._score(x, grad_logpdf)
+        chosen = self.trained(x, columns) if self.needs_training else self.for_draws(x)
+        features = chosen.features(x, *score)
+        split = _PARTS if len(x) >= 2 * _PARTS else 1
+        parts = [Moments.of(columns[i::split], features[i::split]) for i in range(split)]
+        coefficients = chosen.solve(parts)
+        intercept = total(parts).residual(coefficients)[0]
         shape = values.shape[1:]
         self._fitted_by = chosen
         self.n_features_in_ = x.shape[1]
         self.coef_ = coefficients.reshape(-1, *shape)
         self.intercept_ = intercept.reshape(shape)
-        mean = np.broadcast_to(chosen.feature_mean(), (moments.k,))
+        mean = np.broadcast_to(chosen.feature_mean(), (features.shape[1],))
         self.mean_ = self.intercept_ + mean @ self.coef_
         return self
 
-    def predict(self, X: Any) -> FloatArray:
-        """Return the prediction at ``X (n, d)``."""
+    def predict(self, X: Any, grad_logpdf: Any = None) -> FloatArray:
+        """Return the prediction at ``X (n, d)``, with the scores there where they are needed."""
         check_is_fitted(self, "coef_")
-        return np.asarray(
-            self.intercept_ + self._fitted_by.features(as_points("X", X)) @ self.coef_
-        )
+        x = as_points("X", X)
+        features = self._fitted_by.features(x, *self._score(x, grad_logpdf))
+        return np.asarray(self.intercept_ + features @ self.coef_)
+
+    def _score(self, x: FloatArray, grad_logpdf: Any) -> tuple[FloatArray, ...]:
+        """Return the score as the further arguments of `features`: one, or none."""
+        if not self.needs_score:
+            return ()
+        if grad_logpdf is None:
+            raise TypeError(f"{type(self).__name__} needs grad_logpdf, the score ∇ log π at X.")
+        score = as_points("grad_logpdf", grad_logpdf)
+        if score.shape != x.shape:
+            raise ValueError(f"grad_logpdf has shape {score.shape}; expected that of X, {x.shape}.")
+        return (score,)

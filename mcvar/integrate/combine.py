@@ -5,7 +5,9 @@ This is where a control variate acts. Features have expectation zero, so for any
 unbiased. Cross-fitting takes β for each fold from all the others.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,6 +15,14 @@ from mcvar._typing import FloatArray
 from mcvar.moments import Moments, total
 
 MOST_FOLDS = 16  # fits per estimate; replicates beyond it share them
+
+#: From the moments of parts of a sample to coefficients (k, m); how a control is fitted.
+Solver: TypeAlias = Callable[[list[Moments]], FloatArray]
+
+
+def least_squares(parts: list[Moments]) -> FloatArray:
+    """Fit by least squares on all parts together."""
+    return total(parts).coefficients()
 
 
 @dataclass(frozen=True)
@@ -32,7 +42,7 @@ class Combined:
 
 
 def independent(
-    folds: list[Moments], ridge: float = 0.0, *, after: Moments | None = None
+    folds: list[Moments], solve: Solver = least_squares, *, after: Moments | None = None
 ) -> Combined:
     """Combine folds of independent draws.
 
@@ -42,7 +52,7 @@ def independent(
     """
     residuals = [
         (fold.n, *fold.residual(beta))
-        for fold, beta in zip(folds, coefficients(folds, ridge), strict=True)
+        for fold, beta in zip(folds, coefficients(folds, solve), strict=True)
     ]
     if after is not None:
         residuals.append((after.n, after.value_mean, after.values))
@@ -56,11 +66,15 @@ def independent(
 
 
 def replicates(
-    parts: list[Moments], ridge: float = 0.0, *, folds: int = MOST_FOLDS, covariance: bool = False
+    parts: list[Moments],
+    solve: Solver = least_squares,
+    *,
+    folds: int = MOST_FOLDS,
+    covariance: bool = False,
 ) -> Combined:
     """Combine independent randomisations: the error bar is the spread of their means."""
     k_folds = min(folds, len(parts), MOST_FOLDS)
-    beta = coefficients([total(parts[i::k_folds]) for i in range(k_folds)], ridge)
+    beta = coefficients([total(parts[i::k_folds]) for i in range(k_folds)], solve)
     means = np.stack([part.residual(beta[i % k_folds])[0] for i, part in enumerate(parts)])
     centred = means - means.mean(axis=0)
     scale = 1 / (len(parts) * (len(parts) - 1))
@@ -81,13 +95,18 @@ def ratio(combined: Combined) -> tuple[Combined, Combined]:
     return Combined(value, covariance, combined.df), weight
 
 
-def coefficients(folds: list[Moments], ridge: float) -> list[FloatArray]:
+def with_mean_error(combined: Combined, error: FloatArray) -> Combined:
+    """Count the standard error (m,) of expectations that a control had to estimate."""
+    if not error.any():
+        return combined
+    added = error**2 if combined.covariance.ndim == 1 else np.diag(error**2)
+    return replace(combined, covariance=combined.covariance + added)
+
+
+def coefficients(folds: list[Moments], solve: Solver) -> list[FloatArray]:
     """Coefficients for each fold from the other folds; from itself where it is the only one."""
     if folds[0].k == 0:
         return [np.zeros((0, folds[0].m))] * len(folds)
     if len(folds) == 1:
-        return [folds[0].coefficients(ridge)]
-    return [
-        total([other for j, other in enumerate(folds) if j != i]).coefficients(ridge)
-        for i in range(len(folds))
-    ]
+        return [solve(folds)]
+    return [solve([other for j, other in enumerate(folds) if j != i]) for i in range(len(folds))]

@@ -76,6 +76,26 @@ def _suspect_weights(tally: Tally) -> list[str]:
     return []
 
 
+def heavy_tails(values: FloatArray) -> list[str]:
+    """Judge by the Pareto tail index whether the variance, or even the mean, may not exist.
+
+    The threshold comes down from 0.7 to 1/2, where the variance is infinite, as the index
+    gets better known.
+    """
+    n = len(values)
+    middle = float(np.median(values))
+    upper, lower = np.maximum(values - middle, 0), np.maximum(middle - values, 0)
+    shape = max(pareto_tail_index(upper, n), pareto_tail_index(lower, n))
+    size = min(n // 5, 3 * np.sqrt(n), 1024)
+    if shape <= 0.5 + min(_HEAVY_TAIL - 0.5, 2.2 / np.sqrt(max(size, 1.0))):
+        return []
+    what = "mean or variance" if shape > 0.8 else "variance"
+    return [
+        f"the values have a Pareto tail index of {shape:.2f}: their {what} may not exist, and "
+        "no error bar can be trusted."
+    ]
+
+
 def pareto_tail_index(weights: FloatArray, n: int) -> float:
     """Tail index k of a generalised Pareto law fitted to the largest of n weights.
 

@@ -14,7 +14,7 @@ from mcvar.integrate.diagnose import (
     reasons_to_suspect,
 )
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
-from mcvar.integrate.given import estimate_given
+from mcvar.integrate.given import Criterion, estimate_given
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.run import Run, progress_bar
 from mcvar.integrate.selection import Pilot, check_enough, describe, read_control, train_control
@@ -39,6 +39,7 @@ def estimate(
     sampler: Any = "auto",
     control: Any = "auto",
     folds: int = 5,
+    criterion: Criterion = "variance",
     rng: Seed = None,
     vectorized: bool | None = None,
     covariance: bool = False,
@@ -69,12 +70,16 @@ def estimate(
         "importance", "vegas", or an object of `mcvar.samplers`.
     control : "auto", None or control
         "auto": for independent draws, the polynomial control with the least error on a pilot
-        that the estimate does not use, if it beats none. None: no control. Otherwise
-        `mcvar.control.KnownMean`, `mcvar.control.Polynomial`, or any scikit-learn regressor that
-        sets `mean_`, the expectation of its prediction.
+        that the estimate does not use, if it beats none; for draws with scores, the best of
+        polynomial and kernel Stein controls, chosen out of fold. None: no control. Otherwise an
+        object of `mcvar.control`, or any scikit-learn regressor that sets `mean_`, the
+        expectation of its prediction.
     folds : int
         Folds for cross-fitting the control. 1 fits it on the draws it corrects, which flatters
         the error bar; the result says so.
+    criterion : {"variance", "asymptotic"}
+        For chains: whether linear controls minimise the variance of a draw, or the asymptotic
+        variance of the mean, autocorrelation included (Bartlett's lag window).
     rng : int, Generator, SeedSequence or None
         Source of randomness (SPEC 7).
     vectorized : bool, optional
@@ -129,8 +134,16 @@ def estimate(
         if sampler != "auto":
             raise ValueError(f"draws that exist have no sampler; got sampler={sampler!r}.")
         return estimate_given(
-            integrand, target, control, folds, covariance=covariance, vectorized=vectorized
+            integrand,
+            target,
+            control,
+            folds,
+            criterion,
+            covariance=covariance,
+            vectorized=vectorized,
         )
+    if criterion != "variance":
+        raise ValueError(f"criterion={criterion!r} is for chains: draws that exist.")
     goal, recipe = as_target(target), as_sampler(sampler)
     tolerance = Tolerance.read(rtol, atol)
     budget = _budget(n, max_n, tolerance)

@@ -6,6 +6,7 @@ import numpy as np
 
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
+from mcvar.moments import Moments, total
 from mcvar.targets import Target
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class ZeroMeanFeatures:
     ) -> None:
         self.control = control
         self._own = own
+        self._target = target
         self._mass = target.mass
         self._self_normalized = target.self_normalized
 
@@ -44,6 +46,14 @@ class ZeroMeanFeatures:
             return 0
         return self.control.n_features
 
+    def is_empty(self, draws: Draws) -> bool:
+        """Whether there is nothing to regress on."""
+        return self.control is None and not (self._own and draws.zero_mean is not None)
+
+    def coefficients(self, parts: list[Moments]) -> FloatArray:
+        """Fit the features to the values as the control wants it: a `combine.Solver`."""
+        return total(parts).coefficients() if self.control is None else self.control.solve(parts)
+
     def __call__(self, draws: Draws) -> FloatArray | None:
         """Return features (n, k), or None where there are none."""
         own = draws.zero_mean if self._own else None
@@ -53,13 +63,17 @@ class ZeroMeanFeatures:
         return known if own is None else np.concatenate([known, own], axis=1)
 
     def _known(self, control: "LinearControl", draws: Draws) -> FloatArray:
-        features, mean = control.features(draws.x), control.feature_mean()
+        score = (self._score(draws),) if control.needs_score else ()
+        features, mean = control.features(draws.x, *score), control.feature_mean()
         weights = draws.weights
         if weights is None or control.law == "draws":
             return _shifted(features, np.asarray(mean) / self._mass)
         if self._self_normalized:
             return weights[:, np.newaxis] * _shifted(features, mean)
         return _shifted(weights[:, np.newaxis] * features, np.asarray(mean) / self._mass)
+
+    def _score(self, draws: Draws) -> FloatArray:
+        return self._target.grad_logpdf(draws.x) if draws.grad_logpdf is None else draws.grad_logpdf
 
 
 def _shifted(features: FloatArray, mean: FloatArray | float) -> FloatArray:

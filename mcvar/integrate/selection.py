@@ -44,6 +44,8 @@ def read_control(control: Any, target: Target) -> Any:
     if is_linear(control):
         return control.for_target(target)
     check_regressor(control)
+    if hasattr(control, "for_target"):
+        control = control.for_target(target)
     if not target.weights_average_one:
         raise TypeError(
             "a regressor's mean_ is an expectation, but a box with an infinite side is not a law; "
@@ -159,5 +161,5 @@ def describe(control: Any, folds: int) -> str:
     """Say in a few words which control was used, and how it was fitted."""
     if control is None:
         return "none"
-    text = control.describe() if is_linear(control) else repr(control)
+    text = control.describe() if hasattr(control, "describe") else repr(control)
     return f"{text}, fitted on the draws it corrects (folds=1)" if folds == 1 else text

@@ -14,7 +14,7 @@ import numpy as np
 from mcvar._typing import BoolArray, FloatArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
-from mcvar.integrate.crossfit import cross_fitted_residuals
+from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.features import ZeroMeanFeatures
 from mcvar.moments import Moments, total
 from mcvar.targets import Target
@@ -201,11 +201,6 @@ class MomentTally(Tally):
         self._frozen: FloatArray | None = None
         self._after: Moments | None = None  # of residuals from frozen coefficients
 
-    @property
-    def ridge(self) -> float:
-        """Penalty of the control."""
-        return 0.0 if self.features.control is None else self.features.control.ridge
-
     def _keep(
         self,
         group: int,
@@ -250,7 +245,7 @@ class MomentTally(Tally):
                 )
         enough = max(_FROZEN_DRAWS, _FROZEN_PER_FEATURE * features.shape[1])
         if self.folds > 1 and self.n >= enough * self.unit:
-            self._frozen = total(self.parts()).coefficients(self.ridge)
+            self._frozen = self.features.coefficients(self.parts())
 
     def merge(self, group: int, moments: Moments) -> None:
         """Add a chunk's moments to its group."""
@@ -265,9 +260,12 @@ class MomentTally(Tally):
     def _combined(self) -> combine.Combined:
         if self.replicated:
             return combine.replicates(
-                self.parts(), self.ridge, folds=self._replicate_folds, covariance=self.covariance
+                self.parts(),
+                self.features.coefficients,
+                folds=self._replicate_folds,
+                covariance=self.covariance,
             )
-        return combine.independent(self.parts(), self.ridge, after=self._after)
+        return combine.independent(self.parts(), self.features.coefficients, after=self._after)
 
     @property
     def _replicate_folds(self) -> int:
@@ -321,7 +319,11 @@ class StoredTally(Tally):
         else:
             units = len(x) // self.unit
             groups = np.repeat(np.arange(units) * self.folds // units, self.unit)
-        residual, mean = cross_fitted_residuals(self.control, x, values, groups)
+        score = self.target.grad_logpdf(x) if getattr(self.control, "needs_score", False) else None
+        fit = cross_fit(
+            self.control, x, values, groups, score, weights if self.weight_sum else None
+        )
+        residual, mean = fit.residual, fit.mean
         if self.target.self_normalized:
             response = np.column_stack([weights[:, np.newaxis] * (residual + mean), weights])
         else:
@@ -331,8 +333,11 @@ class StoredTally(Tally):
             Moments.of(response[groups == g], covariance=self.covariance) for g in np.unique(groups)
         ]
         if self.replicated:
-            return combine.replicates(parts, covariance=self.covariance)
-        return combine.independent(parts)
+            combined = combine.replicates(parts, covariance=self.covariance)
+        else:
+            combined = combine.independent(parts)
+        weight = np.zeros(response.shape[1] - values.shape[1])
+        return combine.with_mean_error(combined, np.append(fit.mean_error, weight))
 
 
 def _unit_means(rows: FloatArray, unit: int) -> FloatArray:

@@ -15,8 +15,8 @@ TINY = 2.0**-54
 class Target(ABC):
     """A measure to integrate against, reached from uniform random numbers.
 
-    A target of your own defines `ndim` and `from_uniform`; `logpdf` and `basis` are optional
-    and open importance sampling and polynomial controls.
+    A target of your own defines `ndim` and `from_uniform`; `logpdf`, `grad_logpdf` and `basis`
+    are optional and open importance sampling, Stein controls and polynomial controls.
 
     Attributes
     ----------
@@ -71,6 +71,13 @@ class Target(ABC):
     def logpdf(self, x: FloatArray) -> FloatArray:
         """Log density at ``x (n, d)`` with respect to Lebesgue measure."""
         raise TypeError(f"{type(self).__name__} has no logpdf, which is needed here.")
+
+    def grad_logpdf(self, x: FloatArray) -> FloatArray:
+        """Score ∇ log π at ``x (n, d)``, shape (n, d)."""
+        raise TypeError(
+            f"{type(self).__name__} has no grad_logpdf; Stein controls need the score ∇ log π: "
+            "define grad_logpdf(x) on the target, or pass Draws(x, grad_logpdf=...)."
+        )
 
     def basis(self) -> ProductBasis | None:
         """Return the orthonormal basis of the law that points are drawn from, if it is known."""

@@ -71,6 +71,13 @@ class Normal(Target):
         constant = 0.5 * self.ndim * np.log(2 * np.pi) + self._log_scale
         return np.asarray(-0.5 * np.einsum("ij,ij->i", z, z) - constant)
 
+    def grad_logpdf(self, x: FloatArray) -> FloatArray:
+        """Score −Σ⁻¹(x − mean)."""
+        if not np.isfinite(self._log_scale):
+            raise TypeError("a normal law with singular covariance has no score.")
+        z, inverse = self.standardize(x), self._inverse_root
+        return -(z * inverse if inverse.ndim == 1 else z @ inverse)
+
     def basis(self) -> ProductBasis:
         """Hermite polynomials of the standardised coordinates."""
         return ProductBasis(self.standardize, (Family("hermite"),) * self.ndim)

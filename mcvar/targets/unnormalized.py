@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_real_array
+from mcvar._checks import as_finite_array, as_real_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.exceptions import NonFiniteError
@@ -33,6 +33,8 @@ class Unnormalized(Target):
         A law that is easy to draw from and has a density: a frozen SciPy distribution, a list of
         independent ones, or a `Target` with `logpdf`. Its tails must be at least as heavy as
         those of the target; a Student t is safer than a normal.
+    grad_logpdf : callable, (n, d) -> (n, d), optional
+        Score ∇ logpdf, for Stein controls.
 
     Raises
     ------
@@ -57,7 +59,12 @@ class Unnormalized(Target):
 
     self_normalized = True
 
-    def __init__(self, logpdf: Callable[[Any], Any], proposal: Any = None) -> None:
+    def __init__(
+        self,
+        logpdf: Callable[[Any], Any],
+        proposal: Any = None,
+        grad_logpdf: Callable[[Any], Any] | None = None,
+    ) -> None:
         if not callable(logpdf):
             raise TypeError(f"logpdf must be a function of x (n, d), got {logpdf!r}.")
         if proposal is None:
@@ -66,6 +73,7 @@ class Unnormalized(Target):
                 "for example scipy.stats.multivariate_t at the mode."
             )
         self._logpdf = logpdf
+        self._grad_logpdf = grad_logpdf
         self.proposal = as_target(proposal)
         if self.proposal.self_normalized:
             raise TypeError("the proposal must be normalised, got another Unnormalized target.")
@@ -99,6 +107,15 @@ class Unnormalized(Target):
             i = int(bad.argmax())
             raise NonFiniteError(f"logpdf returned {values[i]} at x = {x[i]}.")
         return values - self.proposal.logpdf(x)
+
+    def grad_logpdf(self, x: FloatArray) -> FloatArray:
+        """Score of the target, where it was given."""
+        if self._grad_logpdf is None:
+            return super().grad_logpdf(x)
+        score = as_finite_array("grad_logpdf(x)", self._grad_logpdf(x))
+        if score.shape != x.shape:
+            raise ValueError(f"grad_logpdf(x) has shape {score.shape}; expected {x.shape}.")
+        return score
 
     def from_uniform(self, u: FloatArray) -> FloatArray:
         """Return points of the proposal."""

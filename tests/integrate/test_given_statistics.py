@@ -168,12 +168,15 @@ def test_strata_agree_with_the_loop_over_strata():
     assert est.standard_error == pytest.approx(error, rel=1e-10)
 
 
-def test_chains_agree_with_batch_means():
-    draws = chains(np.random.default_rng(1))
-    est = mcvar.estimate(f(draws.x)[:, 0], draws, control=None)
-    mean, error = naive.batch_means(f(draws.x)[:, 0], draws.chain)
+def test_chains_agree_with_the_sum_of_autocovariances():
+    draws = chains(np.random.default_rng(1), steps=301)
+    y = f(draws.x)[:, 0]
+    est = mcvar.estimate(y, draws, control=None)
+    mean, error = naive.lag_window(y, draws.chain)
     assert est.value == pytest.approx(mean, rel=1e-12)
-    assert est.standard_error == pytest.approx(error, rel=1e-10)
+    assert est.standard_error == pytest.approx(error, rel=1e-9)
+    covariance = mcvar.estimate(f, draws, control=None, covariance=True).covariance
+    assert np.sqrt(covariance[0, 0]) == pytest.approx(error, rel=1e-9)
 
 
 def test_chains_that_disagree_are_suspect_and_others_are_not():

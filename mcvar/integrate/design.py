@@ -1,0 +1,77 @@
+"""Means of rows with an error bar, by how the draws were made."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mcvar._typing import FloatArray, IntArray
+from mcvar.draws import Draws
+from mcvar.integrate import combine
+from mcvar.integrate.chains import batch_means, batches, by_label, lag_window
+from mcvar.integrate.combine import Combined
+from mcvar.moments import Moments
+
+
+def weighted(values: FloatArray, draws: Draws) -> FloatArray:
+    """Return w f, and w as a last column where means are ratios."""
+    if draws.weights is None:
+        return values
+    rows = draws.weights[:, np.newaxis] * values
+    return np.column_stack([rows, draws.weights]) if draws.self_normalized else rows
+
+
+def linearised(rows: FloatArray, draws: Draws) -> tuple[FloatArray, FloatArray | float]:
+    """Return rows whose mean has the error of the estimate, and what to add to that mean.
+
+    Where the last column holds weights, the estimate is a ratio of means θ, and the rows are
+    w (f − θ) / E w (Owen 2013, eq. 9.8); their mean is zero.
+    """
+    if not draws.self_normalized:
+        return rows, 0.0
+    means = rows.mean(axis=0)
+    value = means[:-1] / means[-1]
+    return (rows[:, :-1] - rows[:, -1:] * value) / means[-1], value
+
+
+def by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combined:
+    """Return the estimate from `weighted` rows: spread over independent draws, within strata,
+    over replicates, or by the autocovariances of chains.
+    """
+    rows, offset = linearised(rows, draws)
+    combined = mean_by_design(rows, draws, covariance)
+    return replace(combined, mean=combined.mean + offset)
+
+
+def mean_by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combined:
+    """Return the mean of rows (n, p), its covariance (or variances) and degrees of freedom."""
+    if draws.strata is not None:
+        return _stratified(rows, draws.strata, covariance)
+    if draws.replicate is not None:
+        return batch_means(by_label(rows, draws.replicate), covariance, "replicates")
+    if draws.chain is None:
+        return combine.independent([Moments.of(rows, covariance=covariance)])
+    combined = lag_window(rows, draws.chain)
+    if not covariance:
+        return combined
+    # Variances by lag windows; batch means give the correlations, which stay definite.
+    matrix = batch_means(batches(rows, draws.chain), True, "batches").covariance
+    batch_spread = np.sqrt(np.diagonal(matrix))
+    scale = np.divide(
+        np.sqrt(combined.variance),
+        batch_spread,
+        out=np.zeros_like(batch_spread),
+        where=batch_spread > 0,
+    )
+    return replace(combined, covariance=matrix * np.outer(scale, scale))
+
+
+def _stratified(rows: FloatArray, strata: IntArray, covariance: bool) -> Combined:
+    n = len(rows)
+    parts = [Moments.of(part, covariance=covariance) for part in by_label(rows, strata)]
+    lonely = [int(h) for h, part in zip(np.unique(strata), parts, strict=True) if part.n < 2]
+    if lonely:
+        raise ValueError(
+            f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
+        )
+    squares = np.sum([part.values * part.n / (part.n - 1) for part in parts], axis=0)
+    return Combined(rows.mean(axis=0), squares / n**2, n - len(parts))
