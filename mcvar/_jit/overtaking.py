@@ -32,7 +32,7 @@ LEAST, STEP = -7.5, 0.3
 
 # Naturalistic BV: an intelligent-driver model of desired speed 31 m/s with a two-scale logistic
 # disturbance, and a lane-change model after MOBIL (incentive and safety, both soft).
-_NARROW, _WIDE, _WIDE_SHARE = 0.3, 2.5, 0.1
+_NARROW, _WIDE, _WIDE_SHARE = 0.3, 3.5, 0.15
 _CUT_IN_RATE = 0.3
 
 
@@ -63,13 +63,14 @@ def intention(gap, speed, bv_speed, leader_gap, phase):
     following = intelligent_driver(
         bv_speed, leader_gap, bv_speed - LEADER_SPEED, 31.0, 1.2, 1.2, 2.0, 2.0
     )
-    if gap < 2.0:
+    if gap <= 0.0:
         return following, 0.0
     incentive = (free - following - 1.0) / 0.3
-    # A headway of 0.2 s and 3 m, and room for the AV to brake by 1.5 m/s², within 1.5 m or so.
+    # A headway of 0.2 s and 3 m, and room for the AV to brake by 1.5 m/s², within 1 m or so.
     closing = max(speed - bv_speed, 0.0)
-    safe = (gap - 3.0 - 0.2 * speed - closing * closing / 3.0) / 1.5
+    safe = gap - 3.0 - 0.2 * speed - closing * closing / 3.0
     chance = _CUT_IN_RATE / ((1.0 + np.exp(-incentive)) * (1.0 + np.exp(-safe)))
+    chance /= 1.0 + np.exp((4.0 - gap) / 0.4)  # nobody means to touch
     return following, chance
 
 
@@ -186,16 +187,16 @@ def advance_rows(states, rows, acceleration, bv_acceleration, closest, running):
 
 # Grids of the tables: nodes, first node, spacing. Gaps are laid out by their square roots, finely
 # where it matters.
-ROOT_GAPS = (41, 0.0, 0.25)
-SPEEDS = (25, 0.0, 1.5)
-CLOSINGS = (25, -12.0, 1.0)
-BEHIND_ROOT_GAPS = (51, 0.0, 0.2)
-BEHIND_CLOSINGS = (41, -8.0, 0.6)
-BEHIND_SPEEDS = (9, 4.0, 4.0)
-PASSING_GAPS = (31, 0.0, 1.5)
-PASSING_CLOSINGS = (16, -5.0, 0.8)
-PASSING_SPEEDS = (4, 20.0, 3.5)
-ROOT_LEADER_GAPS = (10, 1.0, 1.2)
+ROOT_GAPS = (61, 0.0, 1.0 / 6.0)
+SPEEDS = (37, 0.0, 1.0)
+CLOSINGS = (37, -12.0, 0.7)
+BEHIND_ROOT_GAPS = (81, 0.0, 0.125)
+BEHIND_CLOSINGS = (61, -8.0, 0.4)
+BEHIND_SPEEDS = (11, 0.0, 3.2)
+PASSING_GAPS = (46, 0.0, 1.0)
+PASSING_CLOSINGS = (21, -5.0, 0.6)
+PASSING_SPEEDS = (5, 20.0, 2.6)
+ROOT_LEADER_GAPS = (13, 1.0, 0.9)
 _NEGLIGIBLE = 1e-13  # criticality taken for none
 _LOG_NONE = 0.0  # logarithm that stands for zero in the tables
 
@@ -268,7 +269,7 @@ def criticality(s, passing, behind):
     if s[PHASE] == 1.0:
         i, a = _place(np.sqrt(s[GAP]), BEHIND_ROOT_GAPS)
         j, b = _place(s[SPEED] - s[BV_SPEED], BEHIND_CLOSINGS)
-        k, c = _place(s[SPEED], BEHIND_SPEEDS)
+        k, c = _place(s[BV_SPEED], BEHIND_SPEEDS)
         return _UN(_trilinear(behind[t], i, a, j, b, k, c))
     i, a = _place(s[GAP], PASSING_GAPS)
     j, b = _place(s[SPEED] - s[BV_SPEED], PASSING_CLOSINGS)
@@ -314,9 +315,9 @@ def solve(following, free, passing, behind):
             for k in range(BEHIND_SPEEDS[0]):
                 root = BEHIND_ROOT_GAPS[1] + i * BEHIND_ROOT_GAPS[2]
                 nodes[row, GAP] = root * root
-                nodes[row, SPEED] = BEHIND_SPEEDS[1] + k * BEHIND_SPEEDS[2]
+                nodes[row, BV_SPEED] = BEHIND_SPEEDS[1] + k * BEHIND_SPEEDS[2]
                 closing = BEHIND_CLOSINGS[1] + j * BEHIND_CLOSINGS[2]
-                nodes[row, BV_SPEED] = max(nodes[row, SPEED] - closing, 0.0)
+                nodes[row, SPEED] = max(nodes[row, BV_SPEED] + closing, 0.0)
                 nodes[row, LEADER_GAP] = 100.0
                 nodes[row, PHASE] = 1.0
                 row += 1
@@ -365,7 +366,7 @@ def _backwards(nodes, following, free, passing, behind, flat):
                 if p[i, action] > 0.0:
                     after[i, action, TIME] = t + 1.0
                     total += p[i, action] * criticality(after[i, action], passing, behind)
-            flat[t, i] = min(total,1.0)**0.25
+            flat[t, i] = min(total, 1.0) ** 0.25
 
 
 @functools.lru_cache(maxsize=16)
