@@ -198,7 +198,6 @@ PASSING_CLOSINGS = (21, -5.0, 0.6)
 PASSING_SPEEDS = (5, 20.0, 2.6)
 ROOT_LEADER_GAPS = (13, 1.0, 0.9)
 _NEGLIGIBLE = 1e-13  # criticality taken for none
-_LOG_NONE = 0.0  # logarithm that stands for zero in the tables
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
@@ -248,18 +247,19 @@ def foresee(s, action, following, free):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def _UN(x):
+def _fourth_power(x):
     x *= x
-    return x*x
+    return x * x
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def criticality(s, passing, behind):
-    """Tabulated crash probability at a state, interpolated in logarithms: it falls by orders of
-    magnitude from node to node.
+    """Tabulated crash probability at a state.
+
+    The tables hold its fourth root: it falls by orders of magnitude from node to node.
 
     (float64[:] (7,), float64[:, :, :, :, :] time x passing grid, float64[:, :, :, :] time x root
-     gap x closing x speed) -> float64
+     gap x closing x BV speed) -> float64
     """
     if s[PHASE] == 1.0 and s[GAP] <= 0.0:
         return 1.0
@@ -270,13 +270,13 @@ def criticality(s, passing, behind):
         i, a = _place(np.sqrt(s[GAP]), BEHIND_ROOT_GAPS)
         j, b = _place(s[SPEED] - s[BV_SPEED], BEHIND_CLOSINGS)
         k, c = _place(s[BV_SPEED], BEHIND_SPEEDS)
-        return _UN(_trilinear(behind[t], i, a, j, b, k, c))
+        return _fourth_power(_trilinear(behind[t], i, a, j, b, k, c))
     i, a = _place(s[GAP], PASSING_GAPS)
     j, b = _place(s[SPEED] - s[BV_SPEED], PASSING_CLOSINGS)
     k, c = _place(s[SPEED], PASSING_SPEEDS)
     m, d = _place(np.sqrt(s[LEADER_GAP]), ROOT_LEADER_GAPS)
     near = _trilinear(passing[t, i], j, b, k, c, m, d)
-    return _UN(near + a * (_trilinear(passing[t, i + 1], j, b, k, c, m, d) - near))
+    return _fourth_power(near + a * (_trilinear(passing[t, i + 1], j, b, k, c, m, d) - near))
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -287,17 +287,29 @@ def challenge(states, following, free, passing, behind, out):
      float64[:, :, :, :], float64[:, :] (m, 32) out) -> None
     """
     s = np.empty(N_STATE)
+    coasting = np.empty(SUBSTEPS)
     for i in range(len(states)):
         # Where nothing can happen any more, nothing is worth computing.
         if criticality(states[i], passing, behind) < _NEGLIGIBLE:
             out[i] = 0.0
             continue
+        passing_by = states[i, PHASE] == 0.0
+        if passing_by:  # the AV does not yet respond to the BV: its part is the same for all
+            s[:] = states[i]
+            for k in range(SUBSTEPS):
+                coasting[k] = respond(s, following, free)
+                advance(s, coasting[k], 0.0)
         for action in range(N_ACTIONS):
-            if action == CUT_IN and states[i, PHASE] == 1.0:
+            if action == CUT_IN and not passing_by:
                 out[i, action] = 0.0
                 continue
             s[:] = states[i]
-            foresee(s, action, following, free)
+            if passing_by and action != CUT_IN:
+                for k in range(SUBSTEPS):
+                    advance(s, coasting[k], LEAST + STEP * action)
+                s[TIME] += 1.0
+            else:
+                foresee(s, action, following, free)
             out[i, action] = criticality(s, passing, behind)
 
 
@@ -354,12 +366,12 @@ def _backwards(nodes, following, free, passing, behind, flat):
             after[i, action] = nodes[i]
             if p[i, action] > 0.0:
                 foresee(after[i, action], action, following, free)
-    flat[N_DECISIONS] = _LOG_NONE
+    flat[N_DECISIONS] = 0.0
     for t in range(N_DECISIONS - 1, -1, -1):
         for i in range(n):
             nodes[i, TIME] = t
             if ended(nodes[i]):
-                flat[t, i] = 1.0 if nodes[i, PHASE] == 1.0 and nodes[i, GAP] <= 0.0 else _LOG_NONE
+                flat[t, i] = 1.0 if nodes[i, PHASE] == 1.0 and nodes[i, GAP] <= 0.0 else 0.0
                 continue
             total = 0.0
             for action in range(N_ACTIONS):

@@ -166,21 +166,26 @@ class Batch:
 
     def records(self, seconds: float = 0.0) -> list[Record]:
         """Return one record per scenario; those never finished are failures."""
-        if not self._steps:
-            rows, states = np.empty(0, dtype=np.int64), np.empty((0, 0))
-            action, taken = rows, np.empty((0, 1 + 4 * len(self.proposal.surrogates)))
-        else:
-            rows, states, action, taken = (
-                np.concatenate(part) for part in zip(*self._steps, strict=True)
-            )
+        width = 1 + 4 * len(self.proposal.surrogates)
+        n_last = len(self._last)
+        last_rows = np.fromiter(self._last, dtype=np.int64, count=n_last)
+        parts = [*self._steps]
+        if n_last:  # last states go behind a scenario's decisions: the sort below is stable
+            unused = np.zeros(n_last, dtype=np.int64), np.zeros((n_last, width))
+            parts.append((last_rows, np.stack(list(self._last.values())), *unused))
+        if not parts:
+            parts = [(last_rows, np.empty((0, 0)), last_rows, np.empty((0, width)))]
+        rows, states, action, taken = (np.concatenate(part) for part in zip(*parts, strict=True))
         order = np.argsort(rows, kind="stable")
-        ends = np.cumsum(self._used)
+        states, action, taken = states[order], action[order], taken[order]
+        has_last = np.zeros(self.n, dtype=np.int64)
+        has_last[last_rows] = 1
+        ends = np.cumsum(self._used + has_last)
+        starts = ends - self._used - has_last
         found = []
         for row in range(self.n):
-            own = order[ends[row] - self._used[row] : ends[row]]
-            visited = states[own]
-            if row in self._last:
-                visited = np.vstack([visited.reshape(-1, len(self._last[row])), self._last[row]])
+            first, end = starts[row], ends[row]
+            decided = first + self._used[row]
             ok = bool(self._finished[row])
             found.append(
                 Record(
@@ -188,9 +193,9 @@ class Batch:
                     component=int(self.component[row]),
                     status="ok" if ok else "failed",
                     crash=bool(self._crash[row]),
-                    states=visited,
-                    action=action[own],
-                    taken=taken[own],
+                    states=states[first:end],
+                    action=action[first:decided],
+                    taken=taken[first:decided],
                     time_to_collision=float(self._closest[row]),
                     seconds=seconds / self.n,
                     error="" if ok else "the simulator returned without finishing the scenario",
