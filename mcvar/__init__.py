@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mcvar._version import __version__
 
 if TYPE_CHECKING:
-    from mcvar import control, plot, samplers, sliced, targets
+    from mcvar import control, plot, safety, samplers, sliced, targets
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
@@ -42,7 +42,7 @@ _HOME = {
     "summary": "mcvar.posterior",
     "sliced_wasserstein": "mcvar.sliced",
 }
-_MODULES = ("control", "plot", "samplers", "sliced", "targets")
+_MODULES = ("control", "plot", "safety", "samplers", "sliced", "targets")
 
 __all__ = [
     "ConfidenceInterval",
@@ -60,6 +60,7 @@ __all__ = [
     "control",
     "estimate",
     "plot",
+    "safety",
     "samplers",
     "sliced",
     "sliced_wasserstein",

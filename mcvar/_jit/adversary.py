@@ -15,8 +15,10 @@ _SUM_TOLERANCE = 1e-6
 def choose(p, challenge, epsilon, component, u, threshold, action, taken):
     """Sample one action a row from the proposal of its component; describe what was taken.
 
+    Where `action` is not negative already, that one is described and none is sampled.
+
     (float64[:, :] (m, A), float64[:, :, :] (m, J, A), float64[:] (m,), int64[:] (m,),
-     float64[:] (m,), float64, int64[:] (m,) out, float64[:, :] (m, 1 + 4 J) out)
+     float64[:] (m,), float64, int64[:] (m,) inout, float64[:, :] (m, 1 + 4 J) out)
     -> (error code, row, index of action)
 
     Component 0 is naturalistic; component j follows q_j. Columns of `taken`: p of the action;
@@ -46,25 +48,26 @@ def choose(p, challenge, epsilon, component, u, threshold, action, taken):
             taken[i, 1 + 2 * n_surrogates + j] = mean
             taken[i, 1 + 3 * n_surrogates + j] = max(square - mean * mean, 0.0)
             critical = critical or mean > threshold
-        c = component[i] - 1
-        challenged = False
-        v = 1.0
-        if critical and c >= 0:
-            v = taken[i, 1 + 2 * n_surrogates + c]
-            challenged = v > 0.0
         e = epsilon[i]
-        left = u[i] * total
-        chosen = -1
-        for a in range(n_actions):
-            x = p[i, a]
-            if challenged:
-                x *= e + (1.0 - e) * (challenge[i, c, a] / v)
-            if x > 0.0:
-                chosen = a  # the last possible action takes what rounding leaves
-                left -= x
-                if left < 0.0:
-                    break
-        action[i] = chosen
+        chosen = action[i]
+        if chosen < 0:
+            c = component[i] - 1
+            challenged = False
+            v = 1.0
+            if critical and c >= 0:
+                v = taken[i, 1 + 2 * n_surrogates + c]
+                challenged = v > 0.0
+            left = u[i] * total
+            for a in range(n_actions):
+                x = p[i, a]
+                if challenged:
+                    x *= e + (1.0 - e) * (challenge[i, c, a] / v)
+                if x > 0.0:
+                    chosen = a  # the last possible action takes what rounding leaves
+                    left -= x
+                    if left < 0.0:
+                        break
+            action[i] = chosen
         taken[i, 0] = p[i, chosen]
         for j in range(n_surrogates):
             v = taken[i, 1 + 2 * n_surrogates + j]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcvar._typing import FloatArray, IntArray
-from mcvar.safety.proposal import AdversarialProposal
+from mcvar.safety.proposal import AdversarialProposal, ProposalError
 
 _DECISIONS_AHEAD = 32  # uniforms drawn at a time for each scenario
 _CHOICES, _SIMULATOR = 0, 1  # streams of a scenario
@@ -90,6 +90,7 @@ class Batch:
         self._crash = np.zeros(self.n, dtype=bool)
         self._closest = np.full(self.n, np.nan)
         self._last: dict[int, FloatArray] = {}
+        self.error: ProposalError | None = None
 
     @property
     def n(self) -> int:
@@ -133,7 +134,15 @@ class Batch:
             self._u = doubled[:, 1:]
         u = self._u[rows, used]
         self._used[rows] += 1
-        action, taken = self.proposal.decide(states, self.component[rows], u)
+        try:
+            action, taken = self.proposal.decide(states, self.component[rows], u)
+        except Exception as error:
+            row = rows[getattr(error, "row", 0)]
+            self.error = ProposalError(
+                f"scenario {self.scenarios[row]}, decision {self._used[row] - 1}: "
+                f"{'' if isinstance(error, ProposalError) else f'{type(error).__name__}: '}{error}"
+            )
+            raise self.error from error
         self._steps.append((rows, states, action, taken))
         return action
 

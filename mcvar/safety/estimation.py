@@ -8,7 +8,7 @@ from mcvar._checks import known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.integrate import combine
 from mcvar.integrate.diagnose import pareto_tail_index
-from mcvar.moments import Moments
+from mcvar.moments import Moments, total
 from mcvar.safety.controls import CONTROLS, Columns, InitialCriticality, columns, stratum_labels
 from mcvar.safety.flags import flags_of
 from mcvar.safety.rate import CrashRate, Stratum
@@ -29,11 +29,14 @@ class _Fit:
     residual: FloatArray
     upper: FloatArray
     extra_variance: float
+    largest: float
 
     @property
     def variance(self) -> float:
+        """Variance of the mean, no less than rounding leaves of it."""
         n = len(self.residual)
-        return float(self.residual.var(ddof=1) / n) + self.extra_variance
+        rounding = np.finfo(float).eps * self.largest
+        return float(max(self.residual.var(ddof=1) / n + self.extra_variance, rounding**2))
 
 
 def estimate_rate(
@@ -43,7 +46,7 @@ def estimate_rate(
     confidence: float = 0.90,
     initial: InitialCriticality | None = None,
     strata: str = "first",
-    training: int = 0,
+    spent: int = 0,
 ) -> CrashRate:
     """Estimate the crash rate from weighted scenarios.
 
@@ -59,7 +62,7 @@ def estimate_rate(
     strata : {"first", "critical steps"}
         Of the control "stratified": by what the first state says, or (as the papers have it, and
         biased, which a flag says) by the number of critical steps.
-    training : int
+    spent : int
         Scenarios spent on adapting the proposal, for the count.
 
     Returns
@@ -70,7 +73,7 @@ def estimate_rate(
     known_name("strata", strata, ("first", "critical steps"))
     if sample.n < 2:
         raise ValueError(f"{sample.n} scenario(s) in the log; an estimate needs at least 2.")
-    raw = _Fit("none", sample.response, sample.upper_response, 0.0)
+    raw = _Fit("none", sample.response, sample.upper_response, 0.0, sample.response.max())
     crude = len(sample.shares) == 1
     fit = raw
     if not crude and sample.n >= _LEAST and sample.crash.any():
@@ -91,7 +94,7 @@ def estimate_rate(
     rate = CrashRate(
         value=value,
         standard_error=float(np.sqrt(variance)),
-        scenarios=n + training,
+        scenarios=n + spent,
         used=n,
         crashes=int(sample.crash.sum()),
         failures=int(sample.unknown.sum()),
@@ -125,13 +128,19 @@ def _parts(sample: WeightedScenarios, z: FloatArray) -> list[Moments]:
     return [Moments.of(y[fold == f], z[fold == f]) for f in range(FOLDS)]
 
 
-def _ridge(found: Columns, n: int) -> float:
-    return found.ridge * n
+def _solver(found: Columns) -> combine.Solver:
+    """Least squares with the ridge of these columns, whose mean squares are 1."""
+
+    def solve(parts: list[Moments]) -> FloatArray:
+        merged = total(parts)
+        return merged.coefficients(found.ridge * merged.n)
+
+    return solve
 
 
 def _fit(name: str, sample: WeightedScenarios, found: Columns) -> _Fit:
     """Subtract control `name`, each fold with coefficients from the others."""
-    beta = combine.coefficients(_parts(sample, found.z), _ridge(found, sample.n))
+    beta = combine.coefficients(_parts(sample, found.z), _solver(found))
     return _subtract(name, sample, [found] * FOLDS, beta)
 
 
@@ -145,7 +154,13 @@ def _subtract(
         explained[rows] = found[f].z[rows] @ beta[f][:, 0]
         # The stated means are common to all folds, and so is their error.
         extra += float(np.sqrt(beta[f][:, 0] @ found[f].mean_covariance @ beta[f][:, 0])) / FOLDS
-    return _Fit(name, sample.response - explained, sample.upper_response - explained, extra**2)
+    return _Fit(
+        name,
+        sample.response - explained,
+        sample.upper_response - explained,
+        extra**2,
+        sample.response.max(),
+    )
 
 
 def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | None) -> _Fit:
@@ -160,23 +175,23 @@ def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | No
     plain = _parts(sample, none.z)
     chosen, found, beta = [], [], []
     for f in range(FOLDS):
-        best, least = "none", _WORTH * _others_variance(plain, f, 0.0)
+        best, least = "none", _WORTH * _others_variance(plain, f, none)
         for name, moments in parts.items():
-            variance = _others_variance(moments, f, _ridge(candidates[name], sample.n))
+            variance = _others_variance(moments, f, candidates[name])
             if variance < least:
                 best, least = name, variance
         chosen.append(best)
         found.append(candidates.get(best, none))
         moments = parts.get(best, plain)
-        beta.append(combine.coefficients(moments, _ridge(found[-1], sample.n))[f])
+        beta.append(combine.coefficients(moments, _solver(found[-1]))[f])
     name = ", ".join(sorted(set(chosen), key=chosen.index))
     fit = _subtract(name, sample, found, beta)
     return fit if fit.variance <= raw.variance else raw
 
 
-def _others_variance(parts: list[Moments], fold: int, ridge: float) -> float:
+def _others_variance(parts: list[Moments], fold: int, found: Columns) -> float:
     others = [part for f, part in enumerate(parts) if f != fold]
-    return float(combine.independent(others, ridge).variance[0])
+    return float(combine.independent(others, _solver(found)).variance[0])
 
 
 def _naive_strata(sample: WeightedScenarios) -> _Fit:

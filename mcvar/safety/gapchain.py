@@ -41,7 +41,7 @@ class GapChain:
     moves = np.array([-3, -1, 0, 1])
 
     def __init__(
-        self, brake: float = 0.02, steps: int = 12, start: int = 8, size: int = 12
+        self, brake: float = 0.01, steps: int = 12, start: int = 8, size: int = 12
     ) -> None:
         self.brake = float(brake)
         if not 0 < self.brake <= 0.25:

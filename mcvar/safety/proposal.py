@@ -8,6 +8,21 @@ import numpy as np
 from mcvar._checks import as_finite_array
 from mcvar._jit import adversary
 from mcvar._typing import FloatArray, IntArray
+from mcvar.safety.identity import identity
+
+
+class ProposalError(ValueError):
+    """The proposal itself is wrong: probabilities, or a surrogate's challenge.
+
+    Attributes
+    ----------
+    row : int
+        Row of the states it was found at.
+    """
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class Decision(NamedTuple):
@@ -116,10 +131,6 @@ class AdversarialProposal:
             return np.ones(1)
         return np.concatenate([[self.defensive], (1 - self.defensive) * self.mixture])
 
-    def with_threshold(self, threshold: float) -> "AdversarialProposal":
-        """Return the same proposal with another threshold."""
-        return self.replace(threshold=threshold)
-
     def replace(self, **changes: Any) -> "AdversarialProposal":
         """Return the same proposal with some parameters changed."""
         fields = {
@@ -134,14 +145,17 @@ class AdversarialProposal:
         return AdversarialProposal(**(fields | changes))
 
     def describe(self) -> dict[str, Any]:
-        """Say what this proposal is, for the log: whatever changes results without changing code."""
+        """Say what this proposal is, for the log."""
         epsilon = (
-            _name(self.epsilon) if callable(self.epsilon) else np.atleast_1d(self.epsilon).tolist()
+            identity(self.epsilon)
+            if callable(self.epsilon)
+            else np.atleast_1d(self.epsilon).tolist()
         )
         return {
-            "actions": _name(self.actions),
-            "surrogates": [_name(q) for q in self.surrogates],
+            "actions": identity(self.actions),
+            "surrogates": [identity(q) for q in self.surrogates],
             "epsilon": epsilon,
+            "phase": None if self.phase is None else identity(self.phase),
             "shares": self.shares.tolist(),
             "threshold": self.threshold,
         }
@@ -151,29 +165,46 @@ class AdversarialProposal:
 
         Raises
         ------
-        ValueError
+        ProposalError
             Probabilities that are negative or do not sum to 1, a challenge that is NaN or outside
             [0, 1]; the message holds the state.
         """
+        action = np.full(len(states), -1, dtype=np.int64)
+        return Decision(action, self._describe_taken(states, action, component, u))
+
+    def taken(self, states: FloatArray, action: IntArray) -> FloatArray:
+        """Describe actions that were taken at ``states (m, S)``, whatever proposal took them."""
+        unused = np.zeros(len(states))
+        return self._describe_taken(states, action.copy(), unused.astype(np.int64), unused)
+
+    def criticality(self, states: FloatArray) -> FloatArray:
+        """V_j at ``states (m, S)``, shape (m, J)."""
+        n = len(self.surrogates)
+        first = np.zeros(len(states), dtype=np.int64)
+        return self.taken(states, first)[:, 1 + 2 * n : 1 + 3 * n]
+
+    def _describe_taken(
+        self, states: FloatArray, action: IntArray, component: IntArray, u: FloatArray
+    ) -> FloatArray:
         p = _ask_actions(self.actions, states)
         m, n_actions = p.shape
         challenge = np.empty((m, len(self.surrogates), n_actions))
         for j, surrogate in enumerate(self.surrogates):
             challenge[:, j] = _ask_surrogate(surrogate, states, n_actions, j)
-        action = np.empty(m, dtype=np.int64)
         taken = np.empty((m, 1 + 4 * len(self.surrogates)))
         code, row, where = adversary.choose(
-            p, challenge, self._epsilon_at(states), component, u, self.threshold, action, taken
+            p, challenge, self.epsilon_at(states), component, u, self.threshold, action, taken
         )
         if code != adversary.GOOD:
-            raise ValueError(_complaint(code, p, challenge, row, where, states[row]))
-        return Decision(action, taken)
+            raise ProposalError(_complaint(code, p, challenge, row, where, states[row]), row)
+        return taken
 
-    def _epsilon_at(self, states: FloatArray) -> FloatArray:
+    def epsilon_at(self, states: FloatArray) -> FloatArray:
+        """Naturalistic share ε at ``states (m, S)``, shape (m,)."""
         if callable(self.epsilon):
             values = np.array([self.epsilon(state) for state in states], dtype=float)
             if not ((values >= 0) & (values <= 1)).all():
-                raise ValueError(f"epsilon(state) returned {values.tolist()}; expected [0, 1].")
+                raise ProposalError(f"epsilon(state) returned {values.tolist()}; expected [0, 1].")
             return values
         if self.phase is None:
             return np.full(len(states), self.epsilon[0])
@@ -202,7 +233,7 @@ def _ask_actions(actions: Any, states: FloatArray) -> FloatArray:
     p = batch(states) if batch else [actions(state) for state in states]
     array = np.asarray(p, dtype=np.float64)
     if array.ndim != 2 or array.shape[0] != len(states) or array.shape[1] == 0:
-        raise ValueError(
+        raise ProposalError(
             f"actions returned shape {array.shape[1:]} at state {states[0].tolist()}; expected one "
             "probability per action, (A,)."
         )
@@ -214,7 +245,7 @@ def _ask_surrogate(surrogate: Any, states: FloatArray, n_actions: int, j: int) -
     if batch:
         rows = batch(states)
         if np.shape(rows) != (len(states), n_actions):
-            raise ValueError(
+            raise ProposalError(
                 f"surrogate {j} returned shape {np.shape(rows)} for {len(states)} states and "
                 f"{n_actions} actions."
             )
@@ -247,9 +278,3 @@ def _complaint(
         "expected a probability in [0, 1]."
     )
 
-
-def _name(thing: Any) -> str:
-    described = getattr(thing, "version", None)
-    if described is not None:
-        return str(described)
-    return str(getattr(thing, "__qualname__", type(thing).__qualname__))

@@ -67,7 +67,7 @@ class CrashRate:
     --------
     >>> rate = CrashRate(value=2e-6, standard_error=2e-7, scenarios=300, used=300, crashes=80)
     >>> round(rate.relative_half_width, 3)
-    0.165
+    0.164
     """
 
     value: float
@@ -127,6 +127,10 @@ class CrashRate:
             above = self.upper_value + z * self.upper_standard_error
             spread = (above - self.value + spread) / 2
         return float(spread / self.value)
+
+    def flagged(self, name: str) -> bool:
+        """Whether the flag `name` is raised."""
+        return any(flag.startswith(f"{name}:") for flag in self.flags)
 
     def __repr__(self) -> str:
         low, high = self.confidence_interval(self.confidence)

@@ -1,7 +1,7 @@
 """Weights and controls of logged scenarios: a pure function of their steps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -71,6 +71,27 @@ class WeightedScenarios:
         """The same with failures counted as crashes."""
         return self.weight * (self.crash | self.unknown)
 
+    def first(self, n: int) -> "WeightedScenarios":
+        """Return the first `n` scenarios."""
+        return replace(
+            self, **{name: getattr(self, name)[:n] for name in _per_scenario(self)}
+        )
+
+    def __add__(self, other: "WeightedScenarios") -> "WeightedScenarios":
+        """Both samples, of the same proposal, one after the other."""
+        return replace(
+            self,
+            **{
+                name: np.concatenate([getattr(self, name), getattr(other, name)])
+                for name in _per_scenario(self)
+            },
+        )
+
+
+def _per_scenario(sample: WeightedScenarios) -> list[str]:
+    every = [field.name for field in fields(sample)]
+    return [name for name in every if name not in ("shares", "threshold")]
+
 
 def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> WeightedScenarios:
     """Compute weights and controls of `records`, all made by one proposal."""
@@ -91,6 +112,10 @@ def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> We
         adversary.accumulate(
             start, taken, shares, threshold, weight, ratio, ordinal, value, missed, critical
         )
+    unknown = np.array([record.status != "ok" for record in records], dtype=bool)
+    # Of a scenario that left no trace nothing is known but the greatest weight there is.
+    with np.errstate(divide="ignore"):
+        weight[unknown & (steps == 0)] = np.divide(1.0, shares[0])
     v = taken[:, 1 + 2 * n_surrogates : 1 + 3 * n_surrogates]
     first, greatest = np.zeros((n, n_surrogates)), np.zeros((n, n_surrogates))
     some = steps > 0
@@ -101,7 +126,7 @@ def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> We
         scenario=np.array([record.scenario for record in records], dtype=np.int64),
         weight=weight,
         crash=np.array([record.crash for record in records], dtype=bool),
-        unknown=np.array([record.status != "ok" for record in records], dtype=bool),
+        unknown=unknown,
         ratio=ratio,
         ordinal=ordinal,
         value=value,

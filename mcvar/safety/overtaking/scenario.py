@@ -8,6 +8,7 @@ from mcvar._checks import as_count
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
+from mcvar.safety.identity import identity
 from mcvar.safety.overtaking.drivers import Driver, load_driver
 
 
@@ -43,7 +44,7 @@ class Overtaking:
         elif callable(driver):
             self._source = driver
             self.driver = driver
-            name = _fingerprint(driver)
+            name = identity(driver)
         else:
             raise TypeError(f"driver must be callable or file.py:function, got {driver!r}.")
         self.version = f"Overtaking 1, {name}"
@@ -147,15 +148,3 @@ def _not_a_number(s: FloatArray) -> ValueError:
     )
     return ValueError(f"the driver returned nan at {arguments}; expected an acceleration in m/s².")
 
-
-def _fingerprint(driver: Any) -> str:
-    """Name a function and digest its bytecode, so that a log knows another driver."""
-    import hashlib
-
-    function = getattr(driver, "py_func", driver)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return str(name)
-    digest = hashlib.sha256(code.co_code + repr(code.co_consts).encode()).hexdigest()[:12]
-    return f"{name}@{digest}"
