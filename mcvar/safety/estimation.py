@@ -10,7 +10,7 @@ from mcvar.integrate import combine
 from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments, total
 from mcvar.safety.controls import CONTROLS, Columns, InitialCriticality, columns, stratum_labels
-from mcvar.safety.flags import flags_of
+from mcvar.safety.flags import few_crashes, flags_of
 from mcvar.safety.rate import CrashRate, Stratum
 from mcvar.safety.weights import WeightedScenarios
 
@@ -112,6 +112,29 @@ def estimate_rate(
         upper_standard_error=float(np.sqrt(fit.upper.var(ddof=1) / n + fit.extra_variance)),
     )
     return replace(rate, flags=flags_of(sample, rate))
+
+
+def crude_rate(crashes: int, n: int, confidence: float = 0.90) -> CrashRate:
+    """Return the rate of `crashes` in `n` naturalistic scenarios.
+
+    Examples
+    --------
+    >>> rate = crude_rate(5, 1_000_000)
+    >>> rate.value, rate.flags[0][:11]
+    (5e-06, 'few-crashes')
+    """
+    p = crashes / n
+    rate = CrashRate(
+        value=p,
+        standard_error=float(np.sqrt(p * (1 - p) / max(n - 1, 1))),
+        scenarios=n,
+        used=n,
+        crashes=crashes,
+        confidence=confidence,
+        naturalistic_equivalent=float(n),
+        crude=True,
+    )
+    return replace(rate, flags=few_crashes(rate))
 
 
 def _crash_tail(sample: WeightedScenarios) -> float:

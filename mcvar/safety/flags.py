@@ -16,9 +16,9 @@ def flags_of(sample: WeightedScenarios, rate: CrashRate) -> tuple[str, ...]:
     """Return the flags that the sample and its estimate raise."""
     return tuple(
         flag
-        for check in (_failures, _few_crashes, _heavy_tail, _means, _threshold, _surrogates, _bias)
+        for check in (_failures, _heavy_tail, _means, _threshold, _surrogates, _bias)
         for flag in check(sample, rate)
-    )
+    ) + few_crashes(rate)
 
 
 def _failures(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
@@ -31,18 +31,24 @@ def _failures(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
     ]
 
 
-def _few_crashes(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
+def few_crashes(rate: CrashRate) -> tuple[str, ...]:
+    """Return the flag for less than 20 crashes, if it is raised."""
     if rate.crashes >= FEW_CRASHES:
-        return []
+        return ()
+    if rate.crashes == 0 and rate.crude:
+        return (
+            f"few-crashes: no crash in {rate.used} scenarios; the rate is below 3/n = "
+            f"{3 / rate.used:.2g} with 95 % confidence.",
+        )
     if rate.crashes == 0:
-        return [
-            f"few-crashes: no crash in {sample.n} scenarios; the interval holds only what the "
-            "greatest possible weight allows."
-        ]
-    return [
+        return (
+            f"few-crashes: no crash in {rate.used} scenarios; the interval holds only what the "
+            "greatest possible weight allows.",
+        )
+    return (
         f"few-crashes: {rate.crashes} crashes, fewer than {FEW_CRASHES}; the error bar is itself "
-        "uncertain."
-    ]
+        "uncertain.",
+    )
 
 
 def _heavy_tail(sample: WeightedScenarios, rate: CrashRate) -> list[str]:

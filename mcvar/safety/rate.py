@@ -1,7 +1,7 @@
 """CrashRate: the answer, frozen."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -127,6 +127,23 @@ class CrashRate:
             above = self.upper_value + z * self.upper_standard_error
             spread = (above - self.value + spread) / 2
         return float(spread / self.value)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the answer as plain numbers and lists, ready for JSON: NaN and infinity are None."""
+        low, high = self.confidence_interval(self.confidence)
+        numbers = {
+            "rate": self.value,
+            "low": low,
+            "high": high,
+            "confidence": self.confidence,
+            "relative_half_width": self.relative_half_width,
+            "scenarios": self.scenarios,
+            "crashes": self.crashes,
+            "variance_reduction": self.variance_reduction,
+            "naturalistic_equivalent": self.naturalistic_equivalent,
+        }
+        finite = {name: x if np.isfinite(x) else None for name, x in numbers.items()}
+        return finite | {"flags": list(self.flags)}
 
     def flagged(self, name: str) -> bool:
         """Whether the flag `name` is raised."""

@@ -2,18 +2,19 @@
 
 import hashlib
 import importlib.util
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
 
 #: ``driver(speed, gap, closing_speed) -> acceleration``; `gap` is infinite without a leader, and
 #: the closing speed, positive when the gap shrinks, is then 0.
-Driver: TypeAlias = Callable[[float, float, float], float]
+Driver: TypeAlias = Callable[..., Any]
 
 
 @numba.njit(error_model="numpy")
@@ -42,6 +43,37 @@ def sluggish(speed, gap, closing_speed):  # type: ignore[no-untyped-def]
 
 #: Drivers near the surrogates ("attentive", "brisk") and far from all of them ("sluggish").
 DRIVERS = MappingProxyType({"attentive": attentive, "brisk": brisk, "sluggish": sluggish})
+
+
+def compiled_where_possible(driver: Driver) -> Driver:
+    """Compile a plain Python driver with Numba, if it then does the same.
+
+    Only functions of their arguments, of numbers and of `math` and `numpy` are: what they refer
+    to can then not change under way.
+    """
+    code = getattr(driver, "__code__", None)
+    if hasattr(driver, "py_func") or code is None or "random" in code.co_names:
+        return driver
+    used = [driver.__globals__[name] for name in code.co_names if name in driver.__globals__]
+    used += [cell.cell_contents for cell in driver.__closure__ or ()]
+    if not all(
+        isinstance(thing, int | float) or thing in (math, np) or hasattr(thing, "py_func")
+        for thing in used
+    ):
+        return driver
+    compiled = numba.njit(driver)
+    rng = np.random.default_rng(0)
+    speed, gap, closing = rng.random((3, 200)) * np.array([[35.0], [80.0], [30.0]])
+    gap[::5] = np.inf
+    closing = np.where(np.isinf(gap), 0.0, closing - 12.0)
+    try:
+        for v, g, c in zip(speed.tolist(), gap.tolist(), closing.tolist(), strict=True):
+            plain, fast = driver(v, g, c), compiled(v, g, c)
+            if not np.isclose(plain, fast, rtol=1e-9, atol=1e-9, equal_nan=True):
+                return driver
+    except Exception:  # whatever is wrong shows when a scenario runs it
+        return driver
+    return compiled
 
 
 def load_driver(path: str) -> tuple[Driver, str]:

@@ -1,5 +1,8 @@
 """The overtaking scenario as a simulator."""
 
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,11 @@ from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
 from mcvar.safety.identity import identity
-from mcvar.safety.overtaking.drivers import Driver, load_driver
+from mcvar.safety.estimation import crude_rate
+from mcvar.safety.overtaking.drivers import Driver, compiled_where_possible, load_driver
+from mcvar.safety.rate import CrashRate
+
+_PART = 1_000_000  # naturalistic scenarios with a stream of their own
 
 
 class Overtaking:
@@ -19,9 +26,9 @@ class Overtaking:
     ----------
     driver : callable or str
         The automated vehicle: ``driver(speed, gap, closing_speed) -> acceleration`` in SI units,
-        asked five times a second; plain Python or Numba-jitted (50 times faster). `gap` is the
-        bumper-to-bumper distance to the vehicle ahead, infinite without one. Or
-        ``path/to/file.py:function``, or a name in `DRIVERS`.
+        asked five times a second. `gap` is the bumper-to-bumper distance to the vehicle ahead,
+        infinite without one. Plain Python, compiled with Numba where that is possible, or jitted
+        already. Or ``path/to/file.py:function``, or a name in `DRIVERS`.
 
     Notes
     -----
@@ -48,10 +55,23 @@ class Overtaking:
         else:
             raise TypeError(f"driver must be callable or file.py:function, got {driver!r}.")
         self.version = f"Overtaking 1, {name}"
-        self._jitted = hasattr(self.driver, "py_func")
+        self.driver = compiled_where_possible(self.driver)
+        self.is_compiled = hasattr(self.driver, "py_func")
 
     def __reduce__(self) -> Any:
         return Overtaking, (self._source,)
+
+    @property
+    def chunk(self) -> int:
+        """Scenarios that are run at once."""
+        return 1000 if self.is_compiled else 50
+
+    def warm_up(self) -> None:
+        """Compile what runs scenarios."""
+        if self.is_compiled:
+            nothing = np.empty((0, kernel.N_STATE))
+            rows = np.empty(0, dtype=np.int64)
+            self._second(nothing, rows, rows, np.empty(0))
 
     def initial_states(self, rng: np.random.Generator, n: int) -> FloatArray:
         """First states of `n` scenarios, shape (n, 7)."""
@@ -79,7 +99,7 @@ class Overtaking:
         self, states: FloatArray, rows: IntArray, action: IntArray, closest: FloatArray
     ) -> None:
         """Play one decision of scenarios `rows`, in place."""
-        if self._jitted:
+        if self.is_compiled:
             bad = np.empty(kernel.N_STATE)
             if kernel.compiled(self.driver)[0](states, rows, action, closest, bad) >= 0:
                 raise _not_a_number(bad)
@@ -104,32 +124,61 @@ class Overtaking:
         states[rows, kernel.TIME] += 1.0
 
 
-def crude_run(driver: Driver, n: int, seed: int) -> int:
-    """Count crashes in `n` naturalistic scenarios, in one compiled loop.
+def crude_run(
+    driver: Driver | str,
+    n: int,
+    seed: int = 0,
+    *,
+    confidence: float = 0.90,
+    threads: int | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> CrashRate:
+    """Estimate the crash rate from `n` naturalistic scenarios, in compiled loops.
 
     Parameters
     ----------
-    driver : Numba-jitted callable
+    driver : callable or str
+        As of `Overtaking`; it must compile with Numba.
     n : int
     seed : int
+    confidence : float
+    threads : int, optional
+        As many as there are processors by default; the result does not depend on it.
+    progress : callable, optional
+        Told numbers of scenarios as they are done.
 
     Raises
     ------
     TypeError
-        A driver that is not jitted.
+        A driver that Numba cannot compile.
+
+    Examples
+    --------
+    >>> from mcvar.safety.overtaking import crude_run
+    >>> crude_run("sluggish", 10_000, seed=1).scenarios
+    10000
     """
-    if not hasattr(driver, "py_func"):
+    n, simulator = as_count("n", n), Overtaking(driver)
+    if not simulator.is_compiled:
         raise TypeError(
-            "crude_run needs a Numba-jitted driver: put @numba.njit above it; plain Python ones "
-            "run in a crude campaign, 50 times slower."
+            "crude_run needs a driver that Numba can compile, and this one it cannot; a crude "
+            "campaign, overtaking_proposal([]), runs it, 50 times slower."
         )
-    bad = np.empty(kernel.N_STATE)
-    rng = np.random.Generator(np.random.SFC64(seed))
-    n = as_count("n", n)
-    crashes, done = kernel.compiled(driver)[1](rng, n, bad)
-    if done < n:
-        raise _not_a_number(bad)
-    return int(crashes)
+    run = kernel.compiled(simulator.driver)[1]
+
+    def part(index: int) -> int:
+        sequence = np.random.SeedSequence(seed, spawn_key=(index,))
+        size = min(_PART, n - index * _PART)
+        bad = np.empty(kernel.N_STATE)
+        crashes, done = run(np.random.Generator(np.random.SFC64(sequence)), size, bad)
+        if done < size:
+            raise _not_a_number(bad)
+        if progress is not None:
+            progress(size)
+        return int(crashes)
+
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+        return crude_rate(sum(pool.map(part, range(-(-n // _PART)))), n, confidence)
 
 
 def _begin(u: FloatArray) -> FloatArray:

@@ -1,10 +1,13 @@
 """Surrogates of the overtaking scenario: tabulated drivers, solved by dynamic programming."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from mcvar._checks import known_name
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.overtaking.drivers import Driver
@@ -75,9 +78,6 @@ class DriverTable:
         self._passing = np.empty((times, *(grid[0] for grid in passing)))
         kernel.solve(self.following, self.free, self._passing, self._behind)
 
-    def __reduce__(self) -> Any:
-        return DriverTable, (self.following, self.free, self.name)
-
     @classmethod
     def of(cls, driver: Driver, name: str) -> "DriverTable":
         """Tabulate `driver`."""
@@ -145,15 +145,19 @@ def intelligent_driver(headway: float, comfortable: float, hardest: float) -> Dr
 
 #: The surrogates registered before any vehicle is tested: headway (s), comfortable and hardest
 #: braking (m/s²).
-REGISTERED = {"usual": (1.2, 2.0, 4.0), "strong": (1.2, 2.0, 6.0)}
+REGISTERED = MappingProxyType({"usual": (1.2, 2.0, 4.0), "strong": (1.2, 2.0, 6.0)})
 _solved: dict[str, DriverTable] = {}
 
 
-def registered(name: str) -> DriverTable:
-    """Return a registered surrogate, solved once per process."""
-    if name not in _solved:
-        _solved[name] = DriverTable.of(intelligent_driver(*REGISTERED[name]), name)
-    return _solved[name]
+def registered(names: Sequence[str]) -> list[DriverTable]:
+    """Return registered surrogates, solved once per process, on as many threads as there are."""
+    missing = [known_name("surrogate", name, REGISTERED) for name in names if name not in _solved]
+    with ThreadPoolExecutor(max(len(missing), 1)) as pool:
+        tables = pool.map(
+            lambda name: DriverTable.of(intelligent_driver(*REGISTERED[name]), name), missing
+        )
+        _solved.update(zip(missing, tables, strict=True))
+    return [_solved[name] for name in names]
 
 
 def overtaking_proposal(
@@ -178,7 +182,8 @@ def overtaking_proposal(
     >>> overtaking_proposal([], 0.1).shares.tolist()
     [1.0]
     """
-    found = [registered(q) if isinstance(q, str) else q for q in surrogates]
+    tables = iter(registered([q for q in surrogates if isinstance(q, str)]))
+    found = [next(tables) if isinstance(q, str) else q for q in surrogates]
     return AdversarialProposal(
         NaturalisticBehaviour(), found, epsilon, phase=lane_change_phase, **options
     )
