@@ -11,6 +11,7 @@ from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments, total
 from mcvar.safety.controls import CONTROLS, Columns, InitialCriticality, columns, stratum_labels
 from mcvar.safety.flags import few_crashes, flags_of
+from mcvar.safety.interval import relative_skewness
 from mcvar.safety.rate import CrashRate, Stratum
 from mcvar.safety.weights import WeightedScenarios
 
@@ -108,8 +109,11 @@ def estimate_rate(
         pareto_k=_crash_tail(sample),
         crude=crude,
         greatest_weight=1 / sample.shares[0] if sample.shares[0] > 0 else np.inf,
+        dominance=float(weights.max() ** 2 / squares) if squares > 0 else np.nan,
+        skewness=relative_skewness(fit.residual),
         upper_value=float(fit.upper.mean()),
         upper_standard_error=float(np.sqrt(fit.upper.var(ddof=1) / n + fit.extra_variance)),
+        upper_skewness=relative_skewness(fit.upper),
     )
     return replace(rate, flags=flags_of(sample, rate))
 

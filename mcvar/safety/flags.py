@@ -6,8 +6,8 @@ from mcvar.safety.rate import CrashRate
 from mcvar.safety.weights import WeightedScenarios
 
 FEW_CRASHES = 20
-_DOMINANT = 0.25  # share of the rate in one scenario
-_HEAVY_TAIL = 0.7  # Pareto index (Vehtari et al. 2024)
+_DOMINANT = 0.4  # share of the sum of squares in one scenario
+_HEAVY_TAIL = 0.35  # Pareto index: 1/2, where the variance is infinite, less an error of it
 _SIGMAS = 5.0
 _UNSEEN = 0.5  # predicted standard error from unchallenged steps, in units of the value
 
@@ -55,8 +55,11 @@ def _heavy_tail(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
     if rate.crude or rate.crashes == 0:
         return []
     reasons = []
-    if rate.largest_share > _DOMINANT:
-        reasons.append(f"one scenario carries {rate.largest_share:.0%} of the rate")
+    if rate.dominance > _DOMINANT:
+        reasons.append(
+            f"one scenario carries {rate.largest_share:.0%} of the rate and {rate.dominance:.0%} "
+            "of its variance"
+        )
     if rate.pareto_k > _HEAVY_TAIL:
         reasons.append(f"the weights of crashes have a Pareto index of {rate.pareto_k:.2f}")
     if not reasons:

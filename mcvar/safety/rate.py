@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from mcvar.result import ConfidenceInterval, concise, half_width
+from mcvar.result import ConfidenceInterval, concise
 from mcvar.safety.crude import clopper_pearson
+from mcvar.safety.interval import skewed_interval
 
 
 class Stratum(NamedTuple):
@@ -61,7 +62,17 @@ class CrashRate:
     ess : float
         Effective sample size (Σ Y)² / Σ Y² of the weighted crashes.
     pareto_k : float
-        Tail index of the weights of crashes; beyond 0.7 intervals are not to be trusted.
+        Tail index of the weights of crashes: beyond 1/2 their variance does not exist.
+    dominance : float
+        Share of the sum of squares Σ Y² in one scenario.
+    crude : bool
+        Whether scenarios were naturalistic.
+    greatest_weight : float
+        Bound of a weight, 1/α₀.
+    skewness : float
+        Skewness over √n of what is averaged.
+    upper_value, upper_standard_error, upper_skewness : float
+        The same with all failures counted as crashes.
 
     Examples
     --------
@@ -85,16 +96,19 @@ class CrashRate:
     largest_share: float = np.nan
     ess: float = np.nan
     pareto_k: float = np.nan
+    dominance: float = np.nan
     crude: bool = False
     greatest_weight: float = 1.0
+    skewness: float = 0.0
     upper_value: float = np.nan
     upper_standard_error: float = np.nan
+    upper_skewness: float = 0.0
 
     def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval:
         """Return a two-sided interval, within [0, 1].
 
         Crude runs: Clopper and Pearson's, which never covers less than `level`. Weighted runs:
-        Student's t; where no crash was seen, the limit that the greatest possible weight allows.
+        Hall's, for skewed values; where no crash was seen, the limit that the greatest possible weight allows.
         Failures widen it: at the lower limit none of them crashed, at the upper limit all did.
         """
         if self.crude:
@@ -106,12 +120,13 @@ class CrashRate:
             most = clopper_pearson(self.failures, self.used, level).high
             return ConfidenceInterval(0.0, min(most * self.greatest_weight, 1.0))
         df = max(self.used - 1, 1)
-        low = self.value - half_width(self.standard_error, df, level)
-        top, error = self.value, self.standard_error
+        low, high = skewed_interval(self.value, self.standard_error, self.skewness, df, level)
         if self.failures:
-            top, error = self.upper_value, self.upper_standard_error
-        high = top + half_width(error, df, level)
-        return ConfidenceInterval(float(max(low, 0.0)), float(min(high, 1.0)))
+            high = skewed_interval(
+                self.upper_value, self.upper_standard_error, self.upper_skewness, df, level
+            ).high
+            high = 1.0 if np.isnan(high) else high
+        return ConfidenceInterval(max(low, 0.0), min(high, 1.0))
 
     @property
     def relative_half_width(self) -> float:
