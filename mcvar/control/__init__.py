@@ -7,6 +7,7 @@ from mcvar.control.nearest_neighbors import NearestNeighbors
 from mcvar.control.polynomial import Polynomial
 from mcvar.control.spherical_harmonics import SphericalHarmonics
 from mcvar.control.stein_polynomial import SteinPolynomial
+from mcvar.control.stratified_regression import StratifiedRegression
 
 __all__ = [
     "GaussianSliced",
@@ -16,4 +17,5 @@ __all__ = [
     "Polynomial",
     "SphericalHarmonics",
     "SteinPolynomial",
+    "StratifiedRegression",
 ]

@@ -1,5 +1,6 @@
 """Campaign: scenarios run, logged and averaged, resumable at any moment."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -106,9 +107,7 @@ class Campaign:
         self.simulator, self.proposal = simulator, proposal
         self.seed = as_count("seed", seed, 0)
         self.adapt = adapt
-        self._executor = (
-            as_count("executor", executor) if isinstance(executor, int) else executor
-        )
+        self._executor = as_count("executor", executor) if isinstance(executor, int) else executor
         self._timeout = timeout
         self._proposals = [proposal]
         self._log = Log(store)
@@ -279,9 +278,7 @@ class Campaign:
         (logged,) = self._log.read(scenario, scenario + 1)
         self._catch_up(self.scenarios)
         used = [proposal for proposal in self._log.proposals() if proposal.first <= scenario]
-        (record,) = play(
-            self.simulator, self._proposals[used[-1].index], self.seed, [scenario]
-        )
+        (record,) = play(self.simulator, self._proposals[used[-1].number], self.seed, [scenario])
         same = (
             record.crash == logged.crash
             and record.status == logged.status
@@ -311,7 +308,7 @@ class Campaign:
 def _chunks(n: int, end: int, size: int) -> Sequence[Sequence[int]]:
     """Cut n .. end − 1 at multiples of `size`, wherever the campaign was interrupted."""
     cuts = [n, *range((n // size + 1) * size, end, size), end]
-    return [range(low, high) for low, high in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [range(low, high) for low, high in itertools.pairwise(cuts)]
 
 
 def _bar(

@@ -8,8 +8,15 @@ from mcvar._checks import known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.integrate import combine
 from mcvar.integrate.diagnose import pareto_tail_index
-from mcvar.moments import Moments, total
-from mcvar.safety.controls import CONTROLS, Columns, InitialCriticality, columns, stratum_labels
+from mcvar.moments import Moments
+from mcvar.safety.controls import (
+    CONTROLS,
+    Columns,
+    InitialCriticality,
+    columns,
+    no_columns,
+    stratum_labels,
+)
 from mcvar.safety.flags import few_crashes, flags_of
 from mcvar.safety.interval import relative_skewness
 from mcvar.safety.rate import CrashRate, Stratum
@@ -155,19 +162,9 @@ def _parts(sample: WeightedScenarios, z: FloatArray) -> list[Moments]:
     return [Moments.of(y[fold == f], z[fold == f]) for f in range(FOLDS)]
 
 
-def _solver(found: Columns) -> combine.Solver:
-    """Least squares with the ridge of these columns, whose mean squares are 1."""
-
-    def solve(parts: list[Moments]) -> FloatArray:
-        merged = total(parts)
-        return merged.coefficients(found.ridge * merged.n)
-
-    return solve
-
-
 def _fit(name: str, sample: WeightedScenarios, found: Columns) -> _Fit:
     """Subtract control `name`, each fold with coefficients from the others."""
-    beta = combine.coefficients(_parts(sample, found.z), _solver(found))
+    beta = combine.coefficients(_parts(sample, found.z), found.solve)
     return _subtract(name, sample, [found] * FOLDS, beta)
 
 
@@ -193,14 +190,14 @@ def _subtract(
 def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | None) -> _Fit:
     """Choose a control for each fold by its cross-fitted variance over the other folds."""
     candidates = {
-        name: found
-        for name in _CANDIDATES
-        if (found := columns(name, sample, initial)).z.shape[1] > 0
+        name: own for name in _CANDIDATES if (own := columns(name, sample, initial)).z.shape[1] > 0
     }
-    none = Columns(np.empty((sample.n, 0)), 0.0, np.empty((0, 0)))
+    none = no_columns(sample.n)
     parts = {name: _parts(sample, found.z) for name, found in candidates.items()}
     plain = _parts(sample, none.z)
-    chosen, found, beta = [], [], []
+    chosen: list[str] = []
+    found: list[Columns] = []
+    beta: list[FloatArray] = []
     for f in range(FOLDS):
         best, least = "none", _WORTH * _others_variance(plain, f, none)
         for name, moments in parts.items():
@@ -210,7 +207,7 @@ def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | No
         chosen.append(best)
         found.append(candidates.get(best, none))
         moments = parts.get(best, plain)
-        beta.append(combine.coefficients(moments, _solver(found[-1]))[f])
+        beta.append(combine.coefficients(moments, found[-1].solve)[f])
     name = ", ".join(sorted(set(chosen), key=chosen.index))
     fit = _subtract(name, sample, found, beta)
     return fit if fit.variance <= raw.variance else raw
@@ -218,14 +215,12 @@ def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | No
 
 def _others_variance(parts: list[Moments], fold: int, found: Columns) -> float:
     others = [part for f, part in enumerate(parts) if f != fold]
-    return float(combine.independent(others, _solver(found)).variance[0])
+    return float(combine.independent(others, found.solve).variance[0])
 
 
 def _naive_strata(sample: WeightedScenarios) -> _Fit:
     """Regress per number of critical steps, as if ratios had mean zero in each: they have not."""
-    label = stratum_labels(sample, "critical steps")
-    z = np.concatenate([sample.ratio * (label == h)[:, np.newaxis] for h in np.unique(label)], 1)
-    found = Columns(z, 0.0, np.zeros((z.shape[1], z.shape[1])))
+    found = columns("stratified", sample, None, "critical steps")
     return replace(_fit("stratified", sample, found), name="stratified by critical steps (biased)")
 
 

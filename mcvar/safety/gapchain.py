@@ -10,12 +10,46 @@ from typing import Any
 import numpy as np
 
 from mcvar._checks import as_count
-from mcvar._typing import FloatArray
+from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
+
+
+class _Actions:
+    """Naturalistic probabilities of the four actions."""
+
+    version = "gap chain behaviour 1"
+
+    def __init__(self, p: FloatArray) -> None:
+        self._p = p
+
+    def __call__(self, state: Any) -> FloatArray:
+        return np.asarray(self._p[int(state[0])])
+
+    def batch(self, states: FloatArray) -> FloatArray:
+        return np.asarray(self._p[states[:, 0].astype(np.int64)])
+
+
+class _Exact:
+    """The exact probability of a crash after an action."""
+
+    version = "exact"
+
+    def __init__(self, v: FloatArray, following: IntArray) -> None:
+        self._v, self._next = v, following
+
+    def __call__(self, state: Any, a: Any) -> FloatArray:
+        gap, t = int(state[0]), int(state[1])
+        return np.asarray(self._v[t + 1][self._next[gap, a]])
+
+    def batch(self, states: FloatArray) -> FloatArray:
+        gap, t = states[:, 0].astype(np.int64), states[:, 1].astype(np.int64)
+        return np.asarray(self._v[t[:, np.newaxis] + 1, self._next[gap]])
 
 
 class GapChain:
     """Batch simulator of the gap chain; state (gap, time).
+
+    `actions` and `surrogate` are its naturalistic behaviour and its exact surrogate.
 
     Parameters
     ----------
@@ -59,6 +93,8 @@ class GapChain:
         self._p = np.stack([hard, soft, 1 - hard - soft - away, away], axis=1)
         self._next = np.clip(gap[:, np.newaxis] + self.moves, 0, self.size)
         self._v = self._solve()
+        self.actions = _Actions(self._p)
+        self.surrogate = _Exact(self._v, self._next)
 
     @property
     def version(self) -> str:
@@ -77,15 +113,6 @@ class GapChain:
     def rate(self) -> float:
         """The exact crash rate."""
         return float(self._v[0, self.start])
-
-    def actions(self, state: Any) -> FloatArray:
-        """Naturalistic probabilities of the four actions at `state`."""
-        return np.asarray(self._p[int(state[0])])
-
-    def surrogate(self, state: Any, a: Any) -> FloatArray:
-        """Exact probability of a crash after action(s) `a` at `state`."""
-        gap, t = int(state[0]), int(state[1])
-        return np.asarray(self._v[t + 1][self._next[gap, a]])
 
     def initial_states(self, rng: np.random.Generator, n: int) -> FloatArray:
         """First states of `n` scenarios."""

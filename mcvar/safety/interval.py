@@ -37,7 +37,7 @@ def skewed_interval(
     --------
     >>> low, high = skewed_interval(1.0, 0.1, 0.2, 999, 0.90)
     >>> round(low, 3), round(high, 3)
-    (0.853, 1.199)
+    (0.853, 1.191)
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")

@@ -42,7 +42,7 @@ _COLUMNS = (
 class LoggedProposal(NamedTuple):
     """One of a campaign's proposals, and the scenario it was first used for."""
 
-    index: int
+    number: int
     first: int
     description: dict[str, Any]
 
@@ -209,7 +209,9 @@ class Log:
             Another one was written: the refit does not repeat.
         """
         text = json.dumps(description)
-        known = [(p.first, json.dumps(p.description)) for p in self.proposals() if p.index == index]
+        known = [
+            (p.first, json.dumps(p.description)) for p in self.proposals() if p.number == index
+        ]
         if not known:
             with self._explained("adding a proposal"), self._transaction():
                 self._db.execute("INSERT INTO proposal VALUES (?, ?, ?)", (index, first, text))
@@ -228,7 +230,9 @@ class Log:
     def count(self) -> int:
         """Return the number of scenarios done."""
         with self._explained("counting scenarios"):
-            return int(self._db.execute("SELECT coalesce(max(id) + 1, 0) FROM scenario").fetchone()[0])
+            return int(
+                self._db.execute("SELECT coalesce(max(id) + 1, 0) FROM scenario").fetchone()[0]
+            )
 
     def append(self, records: Iterable[Record], proposal: int) -> None:
         """Write scenarios, all or none, and wait until they are on the disk."""

@@ -79,10 +79,10 @@ class LoggedScenarios:
                     np.asarray(description["shares"], dtype=float),
                     float(description["threshold"]),
                 )
-                known = self._samples.get(proposal.index)
-                self._samples[proposal.index] = new if known is None else known + new
+                known = self._samples.get(proposal.number)
+                self._samples[proposal.number] = new if known is None else known + new
                 self._read = end
-        return [proposal for proposal in proposals if proposal.index in self._samples]
+        return [proposal for proposal in proposals if proposal.number in self._samples]
 
     def sample(self) -> tuple[WeightedScenarios, LoggedProposal]:
         """Return the scenarios that estimates use: those of the last proposal.
@@ -93,10 +93,10 @@ class LoggedScenarios:
         proposals = self.refresh()
         if not proposals:
             raise LogError(f"{self._log} holds no scenario yet.")
-        started = [p for p in proposals if self._samples[p.index].n >= _ENOUGH]
-        largest = max(proposals, key=lambda p: self._samples[p.index].n)
+        started = [p for p in proposals if self._samples[p.number].n >= _ENOUGH]
+        largest = max(proposals, key=lambda p: self._samples[p.number].n)
         chosen = started[-1] if started else largest
-        return self._samples[chosen.index], chosen
+        return self._samples[chosen.number], chosen
 
     def estimate(
         self, control: str = "auto", *, confidence: float = 0.90, strata: str = "first"

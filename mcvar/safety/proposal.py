@@ -133,7 +133,7 @@ class AdversarialProposal:
 
     def replace(self, **changes: Any) -> "AdversarialProposal":
         """Return the same proposal with some parameters changed."""
-        fields = {
+        fields: dict[str, Any] = {
             "actions": self.actions,
             "surrogates": self.surrogates,
             "epsilon": self.epsilon,
@@ -277,4 +277,3 @@ def _complaint(
         f"surrogate {j} returned {challenge[row, j, action]} for action {action} {at}; "
         "expected a probability in [0, 1]."
     )
-

@@ -108,7 +108,8 @@ class CrashRate:
         """Return a two-sided interval, within [0, 1].
 
         Crude runs: Clopper and Pearson's, which never covers less than `level`. Weighted runs:
-        Hall's, for skewed values; where no crash was seen, the limit that the greatest possible weight allows.
+        Hall's, for skewed values; where no crash was seen, the limit that the greatest possible
+        weight allows.
         Failures widen it: at the lower limit none of them crashed, at the upper limit all did.
         """
         if self.crude:
@@ -144,7 +145,7 @@ class CrashRate:
         return float(spread / self.value)
 
     def summary(self) -> dict[str, Any]:
-        """Return the answer as plain numbers and lists, ready for JSON: NaN and infinity are None."""
+        """Return the answer as numbers and lists for JSON; NaN and infinity are None."""
         low, high = self.confidence_interval(self.confidence)
         numbers = {
             "rate": self.value,

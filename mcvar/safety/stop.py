@@ -42,7 +42,7 @@ class RelativeHalfWidth:
     crashes: int = FEW_CRASHES
 
     def __post_init__(self) -> None:
-        if not 0 < self.target:
+        if not self.target > 0:
             raise ValueError(f"target must be positive, got {self.target!r}.")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence must lie in (0, 1), got {self.confidence!r}.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -73,15 +74,15 @@ class WeightedScenarios:
 
     def first(self, n: int) -> "WeightedScenarios":
         """Return the first `n` scenarios."""
-        return replace(
-            self, **{name: getattr(self, name)[:n] for name in _per_scenario(self)}
-        )
+        return self._with({name: getattr(self, name)[:n] for name in _per_scenario(self)})
+
+    def _with(self, changed: dict[str, Any]) -> "WeightedScenarios":
+        return replace(self, **changed)
 
     def __add__(self, other: "WeightedScenarios") -> "WeightedScenarios":
         """Both samples, of the same proposal, one after the other."""
-        return replace(
-            self,
-            **{
+        return self._with(
+            {
                 name: np.concatenate([getattr(self, name), getattr(other, name)])
                 for name in _per_scenario(self)
             },

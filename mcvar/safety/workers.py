@@ -1,5 +1,6 @@
 """Running scenarios in this process, in worker processes, or with an executor of the user's."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import pickle
@@ -121,10 +122,9 @@ class Workers:
                 worker.task = todo.popleft()
                 new = job if worker.told != job else None
                 worker.told = job
-                try:
+                # Where it is dead, that shows when its answer is collected.
+                with contextlib.suppress(OSError):
                     worker.pipe.send((new, worker.task.scenarios))
-                except OSError:
-                    pass  # it is dead, which shows when its answer is collected
 
     def _collect(
         self, proposal: AdversarialProposal, seed: int, todo: deque[_Task]
@@ -212,7 +212,7 @@ def _serve(pipe: Any) -> None:
                 if warm_up is not None:
                     warm_up()
             pipe.send(("started", None))
-            answer = "records", play(simulator, proposal, seed, scenarios)
+            answer: Any = "records", play(simulator, proposal, seed, scenarios)
         except Exception as error:
             answer = "error", _sendable(error)
         pipe.send(answer)

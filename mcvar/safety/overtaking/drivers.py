@@ -54,14 +54,16 @@ def compiled_where_possible(driver: Driver) -> Driver:
     code = getattr(driver, "__code__", None)
     if hasattr(driver, "py_func") or code is None or "random" in code.co_names:
         return driver
-    used = [driver.__globals__[name] for name in code.co_names if name in driver.__globals__]
+    used: list[Any] = [
+        driver.__globals__[name] for name in code.co_names if name in driver.__globals__
+    ]
     used += [cell.cell_contents for cell in driver.__closure__ or ()]
     if not all(
         isinstance(thing, int | float) or thing in (math, np) or hasattr(thing, "py_func")
         for thing in used
     ):
         return driver
-    compiled = numba.njit(driver)
+    compiled: Driver = numba.njit(driver)
     rng = np.random.default_rng(0)
     speed, gap, closing = rng.random((3, 200)) * np.array([[35.0], [80.0], [30.0]])
     gap[::5] = np.inf

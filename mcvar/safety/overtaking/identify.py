@@ -109,14 +109,14 @@ def _intelligent(x: FloatArray, v: FloatArray, gap: FloatArray, closing: FloatAr
         v * headway + v * closing / (2 * np.sqrt(strongest * comfortable)), 0
     )
     a = strongest * (1 - (v / desired) ** 4 - (wish / np.maximum(gap, 0.1)) ** 2)
-    return np.maximum(a, -hardest)
+    return np.asarray(np.maximum(a, -hardest))
 
 
 def _linear(x: FloatArray, v: FloatArray, gap: FloatArray, closing: FloatArray) -> FloatArray:
     """Law linear in gap, speed and closing speed, bounded below and above."""
     gain, headway, standstill, damping, strongest, hardest = x
     a = gain * (gap - standstill - headway * v) - damping * closing
-    return np.clip(a, -hardest, strongest)
+    return np.asarray(np.clip(a, -hardest, strongest))
 
 
 # Start and bounds of each law's parameters.
@@ -155,7 +155,7 @@ def _fit_law(near: Samples) -> tuple[Law, FloatArray]:
 
 
 def _coordinates(speed: FloatArray, gap: FloatArray, closing: FloatArray) -> FloatArray:
-    return np.column_stack([speed, np.sqrt(np.maximum(gap, 0.0)), closing]) / _SCALES
+    return np.asarray(np.column_stack([speed, np.sqrt(np.maximum(gap, 0.0)), closing]) / _SCALES)
 
 
 def _interpolate(x: FloatArray, left: FloatArray, nodes: FloatArray) -> FloatArray:

@@ -11,8 +11,8 @@ from mcvar._checks import as_count
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
-from mcvar.safety.identity import identity
 from mcvar.safety.estimation import crude_rate
+from mcvar.safety.identity import identity
 from mcvar.safety.overtaking.drivers import Driver, compiled_where_possible, load_driver
 from mcvar.safety.rate import CrashRate
 
@@ -196,4 +196,3 @@ def _not_a_number(s: FloatArray) -> ValueError:
         else f"speed={speed:.4g}, gap=inf, closing_speed=0"
     )
     return ValueError(f"the driver returned nan at {arguments}; expected an acceleration in m/s².")
-

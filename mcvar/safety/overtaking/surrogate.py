@@ -27,7 +27,7 @@ class NaturalisticBehaviour:
 
     def __call__(self, state: Any) -> FloatArray:
         """Probabilities at one state, shape (32,)."""
-        return self.batch(np.asarray(state, dtype=float)[np.newaxis])[0]
+        return np.asarray(self.batch(np.asarray(state, dtype=float)[np.newaxis])[0])
 
 
 class _LaneChangePhase:
@@ -83,7 +83,10 @@ class DriverTable:
         """Tabulate `driver`."""
         speed, gap, closing = following_nodes()
         following = np.array(
-            [driver(*node) for node in zip(speed.ravel(), gap.ravel(), closing.ravel(), strict=True)]
+            [
+                driver(*node)
+                for node in zip(speed.ravel(), gap.ravel(), closing.ravel(), strict=True)
+            ]
         )
         free = np.array([driver(v, np.inf, 0.0) for v in free_nodes()])
         return cls.clipped(following.reshape(speed.shape), free, name)
@@ -128,7 +131,7 @@ def free_nodes() -> FloatArray:
 
 def _nodes(grid: tuple[int, float, float]) -> FloatArray:
     n, first, spacing = grid
-    return first + spacing * np.arange(n)
+    return np.asarray(first + spacing * np.arange(n), dtype=np.float64)
 
 
 def intelligent_driver(headway: float, comfortable: float, hardest: float) -> Driver:
