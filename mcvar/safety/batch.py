@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcvar._typing import FloatArray, IntArray
-from mcvar.safety.proposal import AdversarialProposal, ProposalError
+from mcvar.safety.proposal import AdversarialProposal, ProposalError, what_went_wrong
 
 _DECISIONS_AHEAD = 32  # uniforms drawn at a time for each scenario
 _CHOICES, _SIMULATOR = 0, 1  # streams of a scenario
@@ -140,7 +140,7 @@ class Batch:
             row = rows[getattr(error, "row", 0)]
             self.error = ProposalError(
                 f"scenario {self.scenarios[row]}, decision {self._used[row] - 1}: "
-                f"{'' if isinstance(error, ProposalError) else f'{type(error).__name__}: '}{error}"
+                f"{what_went_wrong(error)}"
             )
             raise self.error from error
         self._steps.append((rows, states, action, taken))

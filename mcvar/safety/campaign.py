@@ -16,7 +16,7 @@ from mcvar.safety.batch import Record
 from mcvar.safety.identity import identity
 from mcvar.safety.log import Log
 from mcvar.safety.logged import LoggedScenarios
-from mcvar.safety.proposal import AdversarialProposal
+from mcvar.safety.proposal import AdversarialProposal, ProposalError, what_went_wrong
 from mcvar.safety.rate import CrashRate
 from mcvar.safety.simulate import check_simulator, chunk_size, play
 from mcvar.safety.stop import RelativeHalfWidth
@@ -251,7 +251,13 @@ class Campaign:
         n = _FREE_DRAWS[all(hasattr(thing, "batch") for thing in asked)]
         key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, _INITIAL]))
-        v = proposal.criticality(np.asarray(draw(rng, n), dtype=float))
+        try:
+            v = proposal.criticality(np.asarray(draw(rng, n), dtype=float))
+        except Exception as error:
+            raise ProposalError(
+                f"before scenario {self.scenarios}, among free draws of the first state: "
+                f"{what_went_wrong(error)}"
+            ) from error
         covariance = np.atleast_2d(np.cov(v, rowvar=False)) / n
         return {"mean": v.mean(axis=0).tolist(), "covariance": covariance.tolist()}
 

@@ -52,9 +52,9 @@ def wilson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval:
     centre = p + z**2 / (2 * n)
     half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     scale = 1 + z**2 / n
-    return ConfidenceInterval(
-        float(max((centre - half) / scale, 0.0)), float(min((centre + half) / scale, 1.0))
-    )
+    low = 0.0 if crashes == 0 else max((centre - half) / scale, 0.0)
+    high = 1.0 if crashes == n else min((centre + half) / scale, 1.0)
+    return ConfidenceInterval(float(low), float(high))
 
 
 def _counts(crashes: int, n: int, level: float) -> tuple[int, int]:

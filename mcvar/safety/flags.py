@@ -9,7 +9,7 @@ FEW_CRASHES = 20
 _DOMINANT = 0.4  # share of the sum of squares in one scenario
 _HEAVY_TAIL = 0.35  # Pareto index: 1/2, where the variance is infinite, less an error of it
 _SIGMAS = 5.0
-_UNSEEN = 0.5  # predicted standard error from unchallenged steps, in units of the value
+_UNSEEN = 0.5  # predicted standard error from unchallenged steps over the rate
 
 
 def flags_of(sample: WeightedScenarios, rate: CrashRate) -> tuple[str, ...]:
@@ -96,10 +96,12 @@ def _means(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
 def _threshold(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
     if sample.threshold == 0 or not sample.missed.size:
         return []
-    error = float(np.sqrt(sample.missed.mean(axis=0).max() / sample.n))
+    errors = np.sqrt(sample.missed.mean(axis=0) / sample.n)
     allowed = max(2 * rate.standard_error, _UNSEEN * rate.value)
-    if error <= allowed:
+    predicted = sample.criticality.mean(axis=0)
+    if errors.max() <= allowed and (errors <= _UNSEEN * predicted).all():
         return []
+    error = float(errors.max())
     return [
         f"threshold: steps of criticality below {sample.threshold:.3g} are not challenged, and "
         f"surrogates predict a standard error of {error:.2g} from them, which the sample does not "

@@ -69,8 +69,8 @@ class LoggedScenarios:
     def refresh(self) -> list[LoggedProposal]:
         """Read what is new; return the proposals that have scenarios."""
         proposals, n = self._log.proposals(), self._log.count()
-        bounds = [proposal.first for proposal in proposals[1:]] + [n]
-        for proposal, last in zip(proposals, bounds, strict=True):
+        ends = [*(proposal.first for proposal in proposals[1:]), n]
+        for proposal, last in zip(proposals, ends, strict=False):
             while self._read < min(last, n):
                 end = min(self._read + _AT_ONCE, last, n)
                 description = proposal.description

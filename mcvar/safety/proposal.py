@@ -25,6 +25,11 @@ class ProposalError(ValueError):
         self.row = row
 
 
+def what_went_wrong(error: Exception) -> str:
+    """Return the message of an error, with its type where the message may not explain itself."""
+    return str(error) if isinstance(error, ProposalError) else f"{type(error).__name__}: {error}"
+
+
 class Decision(NamedTuple):
     """Actions chosen at m states, and the columns of `adversary.choose` that describe them."""
 

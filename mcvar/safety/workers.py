@@ -12,6 +12,8 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mcvar.safety.batch import Record
 from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.simulate import lost, play
@@ -208,14 +210,21 @@ def _serve(pipe: Any) -> None:
         try:
             if job is not None:
                 simulator, proposal, seed = pickle.loads(job)
-                warm_up = getattr(simulator, "warm_up", None)
-                if warm_up is not None:
-                    warm_up()
+                _warm_up(simulator)
             pipe.send(("started", None))
             answer: Any = "records", play(simulator, proposal, seed, scenarios)
         except Exception as error:
             answer = "error", _sendable(error)
         pipe.send(answer)
+
+
+def _warm_up(simulator: Any) -> None:
+    """Compile, or load from the cache, what the first scenario would otherwise wait for."""
+    trivial = AdversarialProposal(lambda state: [1.0], [lambda state, a: 0.0 * a])
+    trivial.decide(np.zeros((1, 1)), np.zeros(1, dtype=np.int64), np.zeros(1))
+    warm_up = getattr(simulator, "warm_up", None)
+    if warm_up is not None:
+        warm_up()
 
 
 def _sendable(error: Exception) -> Exception:
