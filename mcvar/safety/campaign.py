@@ -117,6 +117,7 @@ class Campaign:
                 "seed": self.seed,
                 "proposal": proposal.describe(),
                 "adapt": None if adapt is None else adapt.describe(),
+                "state_names": list(getattr(simulator, "state_names", ())),
             }
         )
         self._logged = LoggedScenarios(self._log)

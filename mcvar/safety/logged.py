@@ -84,6 +84,10 @@ class LoggedScenarios:
                 self._read = end
         return [proposal for proposal in proposals if proposal.number in self._samples]
 
+    def weights(self) -> FloatArray:
+        """Return the weights of all scenarios read, in their order."""
+        return np.concatenate([np.empty(0), *(s.weight for s in self._samples.values())])
+
     def sample(self) -> tuple[WeightedScenarios, LoggedProposal]:
         """Return the scenarios that estimates use: those of the last proposal.
 

@@ -44,6 +44,16 @@ class Overtaking:
     True
     """
 
+    state_names = (
+        "gap (m)",
+        "speed (m/s)",
+        "BV speed (m/s)",
+        "gap to leader (m)",
+        "acceleration (m/s²)",
+        "cut in",
+        "time (s)",
+    )
+
     def __init__(self, driver: Driver | str) -> None:
         if isinstance(driver, str):
             self._source: Any = driver
