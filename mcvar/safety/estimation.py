@@ -93,6 +93,10 @@ def estimate_rate(
             fit = _fit(control, sample, columns(control, sample, initial, strata))
     value = float(fit.residual.mean())
     variance = fit.variance
+    explained = 0.0
+    if not crude and sample.n >= _LEAST and raw.variance > 0:
+        by_value = _fit("value", sample, columns("value", sample, initial))
+        explained = max(1 - by_value.variance / raw.variance, 0.0)
     weights = sample.weight[sample.crash]
     total, squares = weights.sum(), float(weights @ weights)
     n = sample.n
@@ -117,6 +121,7 @@ def estimate_rate(
         crude=crude,
         greatest_weight=1 / sample.shares[0] if sample.shares[0] > 0 else np.inf,
         dominance=float(weights.max() ** 2 / squares) if squares > 0 else np.nan,
+        explained=explained,
         skewness=relative_skewness(fit.residual),
         upper_value=float(fit.upper.mean()),
         upper_standard_error=float(np.sqrt(fit.upper.var(ddof=1) / n + fit.extra_variance)),

@@ -8,6 +8,9 @@ from mcvar.safety.weights import WeightedScenarios
 FEW_CRASHES = 20
 _DOMINANT = 0.4  # share of the sum of squares in one scenario
 _HEAVY_TAIL = 0.35  # Pareto index: 1/2, where the variance is infinite, less an error of it
+# The same for a vehicle that surrogates do not know: what they miss may not have been seen yet.
+_TAIL_OF_STRANGERS = 0.1
+_EXPLAINED = 1 / 3  # share of the variance at which they do know it
 _SIGMAS = 5.0
 _UNSEEN = 0.5  # predicted standard error from unchallenged steps over the rate
 
@@ -60,8 +63,11 @@ def _heavy_tail(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
             f"one scenario carries {rate.largest_share:.0%} of the rate and {rate.dominance:.0%} "
             "of its variance"
         )
-    if rate.pareto_k > _HEAVY_TAIL:
+    known = rate.explained > _EXPLAINED
+    if rate.pareto_k > (_HEAVY_TAIL if known else _TAIL_OF_STRANGERS):
         reasons.append(f"the weights of crashes have a Pareto index of {rate.pareto_k:.2f}")
+        if not known:
+            reasons.append(f"surrogates explain {rate.explained:.0%} of the variance")
     if not reasons:
         return []
     return [

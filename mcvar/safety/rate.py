@@ -65,6 +65,9 @@ class CrashRate:
         Tail index of the weights of crashes: beyond 1/2 their variance does not exist.
     dominance : float
         Share of the sum of squares Σ Y² in one scenario.
+    explained : float
+        Share of the variance that value controls take away: how well the surrogates know the
+        vehicle.
     crude : bool
         Whether scenarios were naturalistic.
     greatest_weight : float
@@ -97,6 +100,7 @@ class CrashRate:
     ess: float = np.nan
     pareto_k: float = np.nan
     dominance: float = np.nan
+    explained: float = np.nan
     crude: bool = False
     greatest_weight: float = 1.0
     skewness: float = 0.0

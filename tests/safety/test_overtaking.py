@@ -2,7 +2,7 @@
 
 import json
 import math
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -135,9 +135,9 @@ def test_far_drivers_are_flagged_without_adaptation(proposal):
         low, high = rate.confidence_interval(0.9)
         flagged += rate.flagged("heavy-tail")
         silent_misses += not (low <= crude <= high or rate.flagged("heavy-tail"))
-    # About 94 % are flagged, and 4 % miss without a flag: both limits fail once in 10,000 times.
-    assert flagged >= 7
-    assert silent_misses <= 3
+    # Of 60 seeds all were flagged, 19 of which missed.
+    assert flagged >= 10
+    assert silent_misses <= 1
 
 
 def test_the_log_tells_what_the_driver_did(proposal):
@@ -150,7 +150,7 @@ def test_the_log_tells_what_the_driver_did(proposal):
     expected = np.clip([driver(*row) for row in rows], kernel.HARDEST, kernel.STRONGEST)
     np.testing.assert_allclose(samples.acceleration, expected, atol=1e-9)
     (table,) = identify_driver(records)
-    known = np.array([25.0, 12.0, 20.0, 100.0, 0.0, 1.0, 3.0])
+    known = np.array([12.0, 25.0, 20.0, 100.0, 0.0, 1.0, 3.0])
     assert kernel.respond(known, table.following, table.free) == pytest.approx(
         driver(25.0, 12.0, 5.0), abs=0.3
     )
@@ -204,14 +204,22 @@ KEYS = [
 ]  # fmt: skip
 
 
-def evaluate(*arguments, fails=False):
-    command = [sys.executable, str(EVALUATE), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode != 0) == fails, done.stderr
-    return done.stderr if fails else json.loads(done.stdout)
+@pytest.fixture
+def evaluate(monkeypatch, capsys):
+    """Run the example as from the shell, in this process, where tables are solved already."""
+
+    def run(*arguments, fails=False):
+        monkeypatch.setattr(sys, "argv", [str(EVALUATE), *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(EVALUATE), run_name="__main__")
+        said = capsys.readouterr()
+        assert (exit_.value.code != 0) == fails, said.err
+        return said.err if fails else json.loads(said.out)
+
+    return run
 
 
-def test_evaluate_a_driver_of_ones_own(tmp_path):
+def test_evaluate_a_driver_of_ones_own(tmp_path, evaluate):
     store = tmp_path / "run.sqlite"
     driver = f"{EVALUATE.parent / 'drivers.py'}:cautious"
     options = ("--driver", driver, "--store", str(store), "--seed", "3", "--json")

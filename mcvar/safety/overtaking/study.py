@@ -44,7 +44,7 @@ def overtaking_campaign(
     >>> campaign.scenarios
     0
     """
-    adaptation = Adaptation((PILOT,), identify_driver) if adapt else None
+    adaptation = Adaptation((PILOT,), identify_driver, mixture=False) if adapt else None
     return Campaign(
         Overtaking(driver),
         overtaking_proposal(),
