@@ -85,11 +85,11 @@ class Overtaking:
 
     def initial_states(self, rng: np.random.Generator, n: int) -> FloatArray:
         """First states of `n` scenarios, shape (n, 7)."""
-        return _begin(rng.random((n, 4)))
+        return first_states(rng.random((n, 4)))
 
     def __call__(self, batch: Batch) -> None:
         """Run the scenarios of `batch`."""
-        states = _begin(batch.uniforms(4))
+        states = first_states(batch.uniforms(4))
         closest = np.full(batch.n, np.inf)
         rows = np.arange(batch.n)
         while len(rows):
@@ -191,7 +191,8 @@ def crude_run(
         return crude_rate(sum(pool.map(part, range(-(-n // _PART)))), n, confidence)
 
 
-def _begin(u: FloatArray) -> FloatArray:
+def first_states(u: FloatArray) -> FloatArray:
+    """First states from uniforms ``u (n, 4)``, shape (n, 7)."""
     states = np.empty((len(u), kernel.N_STATE))
     for row, own in zip(states, u, strict=True):
         kernel.begin(own, row)
