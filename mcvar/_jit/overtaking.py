@@ -287,29 +287,34 @@ def challenge(states, following, free, passing, behind, out):
      float64[:, :, :, :], float64[:, :] (m, 32) out) -> None
     """
     s = np.empty(N_STATE)
-    coasting = np.empty(SUBSTEPS)
+    common = np.empty(SUBSTEPS)
     for i in range(len(states)):
         # Where nothing can happen any more, nothing is worth computing.
         if criticality(states[i], passing, behind) < _NEGLIGIBLE:
             out[i] = 0.0
             continue
+        # What the AV does whatever the action: all of it while the BV passes, to which it does not
+        # respond, else what it does first.
         passing_by = states[i, PHASE] == 0.0
-        if passing_by:  # the AV does not yet respond to the BV: its part is the same for all
-            s[:] = states[i]
-            for k in range(SUBSTEPS):
-                coasting[k] = respond(s, following, free)
-                advance(s, coasting[k], 0.0)
+        known = SUBSTEPS if passing_by else 1
+        s[:] = states[i]
+        for k in range(known):
+            common[k] = respond(s, following, free)
+            advance(s, common[k], 0.0)
         for action in range(N_ACTIONS):
             if action == CUT_IN and not passing_by:
                 out[i, action] = 0.0
                 continue
             s[:] = states[i]
-            if passing_by and action != CUT_IN:
-                for k in range(SUBSTEPS):
-                    advance(s, coasting[k], LEAST + STEP * action)
-                s[TIME] += 1.0
-            else:
-                foresee(s, action, following, free)
+            bv_acceleration = act(s, action)
+            for k in range(SUBSTEPS):
+                if k < known and action != CUT_IN:
+                    advance(s, common[k], bv_acceleration)
+                else:
+                    advance(s, respond(s, following, free), bv_acceleration)
+                if s[PHASE] == 1.0 and s[GAP] <= 0.0:
+                    break
+            s[TIME] += 1.0
             out[i, action] = criticality(s, passing, behind)
 
 

@@ -211,7 +211,7 @@ class AdversarialProposal:
             if not ((values >= 0) & (values <= 1)).all():
                 raise ProposalError(f"epsilon(state) returned {values.tolist()}; expected [0, 1].")
             return values
-        if self.phase is None:
+        if len(self.epsilon) == 1 or self.phase is None:
             return np.full(len(states), self.epsilon[0])
         batch = getattr(self.phase, "batch", None)
         index = batch(states) if batch else [self.phase(state) for state in states]

@@ -28,9 +28,9 @@ from mcvar.safety.overtaking.surrogate import overtaking_proposal
 
 _LENGTH, _START, _CAR = 3000.0, 600.0, 5.0  # of a road, of the first front bumper, of a car, m
 
-#: Attributes of the automated vehicle's ``vType``: a driver who brakes at 3 m/s² and no harder.
+#: Attributes of the automated vehicle's ``vType``: a driver who never brakes harder than 2.6 m/s².
 HESITANT = MappingProxyType(
-    {"carFollowModel": "IDM", "tau": "1.3", "accel": "1.5", "decel": "2.0", "emergencyDecel": "3.4"}
+    {"carFollowModel": "IDM", "tau": "1.3", "accel": "1.5", "decel": "2.0", "emergencyDecel": "2.6"}
 )
 
 _running: dict[str, Any] = {}  # libsumo holds one simulation per process; whose it is
@@ -102,6 +102,8 @@ def sumo_campaign(
     seed: int = 0,
     executor: int | None = None,
     vehicle: dict[str, str] | None = None,
+    *,
+    crude: bool = False,
 ) -> Campaign:
     """Return the overtaking study in SUMO: surrogates first, then the driver as identified.
 
@@ -111,15 +113,14 @@ def sumo_campaign(
         As of `Campaign`; with worker processes, each runs a simulation of its own.
     vehicle : dict of str, optional
         As of `SumoOvertaking`.
+    crude : bool
+        Whether scenarios are naturalistic, to check a rate.
     """
-    return Campaign(
-        SumoOvertaking(vehicle),
-        overtaking_proposal(),
-        store,
-        seed,
-        executor,
-        adapt=Adaptation((100,), identify_driver, mixture=False),
-    )
+    simulator = SumoOvertaking(vehicle)
+    if crude:
+        return Campaign(simulator, overtaking_proposal([]), store, seed, executor)
+    adapt = Adaptation((100,), identify_driver, mixture=False)
+    return Campaign(simulator, overtaking_proposal(), store, seed, executor, adapt=adapt)
 
 
 def _place(sumo: Any, states: FloatArray) -> None:
@@ -228,6 +229,8 @@ def _routes(vehicle: dict[str, str], roads: int) -> str:
     """Vehicle types and, for every road, the three vehicles that stay on it."""
     own = "".join(f" {name}={quoteattr(value)}" for name, value in vehicle.items())
     common = f'length="{_CAR}" minGap="2" maxSpeed="60" speedFactor="1" sigma="0"'
+    # Or the automated vehicle would brake rather than pass another on the right.
+    common += ' lcOvertakeRight="1"'
     capped = common.replace('maxSpeed="60"', 'maxSpeed="30"')
     parts = [
         f'<vType id="av" {capped}{own}/>',

@@ -74,9 +74,11 @@ class DriverTable:
             kernel.PASSING_SPEEDS,
             kernel.ROOT_LEADER_GAPS,
         )
-        self._behind = np.empty((times, *(grid[0] for grid in behind)))
-        self._passing = np.empty((times, *(grid[0] for grid in passing)))
-        kernel.solve(self.following, self.free, self._passing, self._behind)
+        # Single precision, which fits the processor's caches and is finer than the grid is.
+        self._behind = np.empty((times, *(grid[0] for grid in behind)), dtype=np.float32)
+        self._passing = np.empty((times, *(grid[0] for grid in passing)), dtype=np.float32)
+        self._following = self.following.astype(np.float32)
+        kernel.solve(self._following, self.free, self._passing, self._behind)
 
     @classmethod
     def of(cls, driver: Driver, name: str) -> "DriverTable":
@@ -108,7 +110,7 @@ class DriverTable:
     def batch(self, states: FloatArray) -> FloatArray:
         """Q at ``states (m, 7)`` and all actions, shape (m, 32)."""
         out = np.empty((len(states), kernel.N_ACTIONS))
-        kernel.challenge(states, self.following, self.free, self._passing, self._behind, out)
+        kernel.challenge(states, self._following, self.free, self._passing, self._behind, out)
         return out
 
     def __call__(self, state: Any, a: Any) -> Any:
