@@ -75,7 +75,7 @@ def rows_of(sample: WeightedScenarios, first: int, n: int) -> WeightedScenarios:
     fields = {
         field.name: getattr(sample, field.name)[first : first + n]
         for field in dataclasses.fields(sample)
-        if field.name not in ("shares", "threshold")
+        if field.name not in ("shares", "threshold", "error")
     }
     return dataclasses.replace(sample, **fields)
 

@@ -23,6 +23,7 @@ from mcvar.safety.stop import RelativeHalfWidth
 
 _COMMIT_EVERY = 1.0  # seconds of simulation that a kill may cost
 _FREE_DRAWS = {True: 20_000, False: 1_000}  # of the first state: many where states go in batches
+_HOPELESS = 100  # scenarios all of which failed, after which no more are tried
 _INITIAL = 2  # stream of the free draws, apart from those of scenarios
 
 
@@ -139,6 +140,8 @@ class Campaign:
     ) -> CrashRate:
         """Run scenarios until `stop` is met or `max_scenarios` are in the log.
 
+        A simulator that fails in each of a hundred scenarios is not asked for more.
+
         Parameters
         ----------
         stop : RelativeHalfWidth, optional
@@ -172,9 +175,9 @@ class Campaign:
                     spent = self._log.proposals()[-1].first
                     if stop and stop.is_look(n - spent) and stop.met(self._look(stop)):
                         break
-                    if n >= most:
+                    if n >= most or (n >= _HOPELESS and self._all_failed()):
                         break
-                    ends = [most]
+                    ends = [most, _HOPELESS] if n < _HOPELESS else [most]
                     if self.adapt is not None:
                         ends += [boundary for boundary in self.adapt.after if boundary > n]
                     if stop is not None:
@@ -188,6 +191,10 @@ class Campaign:
 
     def _look(self, stop: RelativeHalfWidth | None) -> CrashRate:
         return self.estimate(confidence=0.90 if stop is None else stop.confidence)
+
+    def _all_failed(self) -> bool:
+        sample = self._logged.sample()[0]
+        return bool(sample.unknown.all())
 
     def _start_workers(self) -> "workers.Workers | Executor | None":
         if isinstance(self._executor, int):

@@ -7,7 +7,7 @@ from mcvar.safety.weights import WeightedScenarios
 
 FEW_CRASHES = 20
 _DOMINANT = 0.4  # share of the sum of squares in one scenario
-_HEAVY_TAIL = 0.35  # Pareto index: 1/2, where the variance is infinite, less an error of it
+_HEAVY_TAIL = 0.5  # Pareto index from which on the variance is infinite
 # The same for a vehicle that surrogates do not know: what they miss may not have been seen yet.
 _TAIL_OF_STRANGERS = 0.1
 _EXPLAINED = 1 / 3  # share of the variance at which they do know it
@@ -30,7 +30,8 @@ def _failures(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
     first = sample.scenario[sample.unknown][:5].tolist()
     return [
         f"failures: {rate.failures} of {sample.n} scenarios have no outcome (first: "
-        f"{', '.join(map(str, first))}); the interval runs from none of them crashing to all."
+        f"{', '.join(map(str, first))}); the interval runs from none of them crashing to all. The "
+        f"first said: {sample.error}"
     ]
 
 

@@ -40,6 +40,8 @@ class WeightedScenarios:
     component : ndarray of int, shape (n,)
     shares : ndarray, shape (J + 1,)
     threshold : float
+    error : str
+        What the first failure said.
     """
 
     scenario: IntArray
@@ -56,6 +58,7 @@ class WeightedScenarios:
     component: IntArray
     shares: FloatArray
     threshold: float
+    error: str = ""
 
     @property
     def n(self) -> int:
@@ -81,17 +84,16 @@ class WeightedScenarios:
 
     def __add__(self, other: "WeightedScenarios") -> "WeightedScenarios":
         """Both samples, of the same proposal, one after the other."""
-        return self._with(
-            {
-                name: np.concatenate([getattr(self, name), getattr(other, name)])
-                for name in _per_scenario(self)
-            },
-        )
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])
+            for name in _per_scenario(self)
+        }
+        return self._with(joined | {"error": self.error or other.error})
 
 
 def _per_scenario(sample: WeightedScenarios) -> list[str]:
     every = [field.name for field in fields(sample)]
-    return [name for name in every if name not in ("shares", "threshold")]
+    return [name for name in every if name not in ("shares", "threshold", "error")]
 
 
 def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> WeightedScenarios:
@@ -138,4 +140,5 @@ def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> We
         component=np.array([record.component for record in records], dtype=np.int64),
         shares=shares,
         threshold=threshold,
+        error=next((record.error for record in records if record.status != "ok"), ""),
     )

@@ -104,7 +104,13 @@ def load_driver(path: str) -> tuple[Driver, str]:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        sys.path.insert(0, str(source.resolve().parent))  # for what the file imports itself
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ValueError(f"{file} cannot be loaded: {type(error).__name__}: {error}") from error
+        finally:
+            sys.path.pop(0)
         sys.modules[module_name] = module
     driver = getattr(sys.modules[module_name], name, None)
     if not callable(driver):

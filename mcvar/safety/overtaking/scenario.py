@@ -14,9 +14,12 @@ from mcvar.safety.batch import Batch
 from mcvar.safety.estimation import crude_rate
 from mcvar.safety.identity import identity
 from mcvar.safety.overtaking.drivers import Driver, compiled_where_possible, load_driver
+from mcvar.safety.overtaking.surrogate import NaturalisticBehaviour
+from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.rate import CrashRate
 
 _PART = 1_000_000  # naturalistic scenarios with a stream of their own
+_SLOW_PART = 1_000
 
 
 class Overtaking:
@@ -148,7 +151,7 @@ def crude_run(
     Parameters
     ----------
     driver : callable or str
-        As of `Overtaking`; it must compile with Numba.
+        As of `Overtaking`; one that Numba cannot compile takes 50 times longer.
     n : int
     seed : int
     confidence : float
@@ -159,8 +162,8 @@ def crude_run(
 
     Raises
     ------
-    TypeError
-        A driver that Numba cannot compile.
+    ValueError
+        A driver that returns NaN; what it raises itself is passed on.
 
     Examples
     --------
@@ -170,10 +173,8 @@ def crude_run(
     """
     n, simulator = as_count("n", n), Overtaking(driver)
     if not simulator.is_compiled:
-        raise TypeError(
-            "crude_run needs a driver that Numba can compile, and this one it cannot; a crude "
-            "campaign, overtaking_proposal([]), runs it, 50 times slower."
-        )
+        crashes = _crashes_one_by_one(simulator, n, seed, progress)
+        return crude_rate(crashes, n, confidence)
     run = kernel.compiled(simulator.driver)[1]
 
     def part(index: int) -> int:
@@ -189,6 +190,20 @@ def crude_run(
 
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         return crude_rate(sum(pool.map(part, range(-(-n // _PART)))), n, confidence)
+
+
+def _crashes_one_by_one(
+    simulator: Overtaking, n: int, seed: int, progress: Callable[[int], Any] | None
+) -> int:
+    naturalistic = AdversarialProposal(NaturalisticBehaviour())
+    crashes = 0
+    for first in range(0, n, _SLOW_PART):
+        batch = Batch(naturalistic, seed, range(first, min(first + _SLOW_PART, n)))
+        simulator(batch)
+        crashes += sum(record.crash for record in batch.records())
+        if progress is not None:
+            progress(batch.n)
+    return crashes
 
 
 def first_states(u: FloatArray) -> FloatArray:
