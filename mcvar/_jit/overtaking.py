@@ -197,6 +197,9 @@ PASSING_GAPS = (46, 0.0, 1.0)
 PASSING_CLOSINGS = (21, -5.0, 0.6)
 PASSING_SPEEDS = (5, 20.0, 2.6)
 ROOT_LEADER_GAPS = (13, 1.0, 0.9)
+N_BEHIND = BEHIND_ROOT_GAPS[0] * BEHIND_CLOSINGS[0] * BEHIND_SPEEDS[0]
+N_PASSING = PASSING_GAPS[0] * PASSING_CLOSINGS[0] * PASSING_SPEEDS[0] * ROOT_LEADER_GAPS[0]
+_GONE, _CRASHED, _BEHIND, _PASSING = range(4)  # tables a state may lie in
 _NEGLIGIBLE = 1e-13  # criticality taken for none
 
 
@@ -209,12 +212,13 @@ def _place(x, grid):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def _trilinear(table, i, a, j, b, k, c):
-    """Interpolate ``table`` (3-D) in the cell (i, j, k) at shares (a, b, c)."""
-    near = (1.0 - c) * table[i, j, k] + c * table[i, j, k + 1]
-    near += b * ((1.0 - c) * table[i, j + 1, k] + c * table[i, j + 1, k + 1] - near)
-    far = (1.0 - c) * table[i + 1, j, k] + c * table[i + 1, j, k + 1]
-    far += b * ((1.0 - c) * table[i + 1, j + 1, k] + c * table[i + 1, j + 1, k + 1] - far)
+def _trilinear(flat, cell, a, i, b, j, c):
+    """Interpolate in the cell of a flat table with strides (i, j, 1), at shares (a, b, c)."""
+    near = (1.0 - c) * flat[cell] + c * flat[cell + 1]
+    near += b * ((1.0 - c) * flat[cell + j] + c * flat[cell + j + 1] - near)
+    cell += i
+    far = (1.0 - c) * flat[cell] + c * flat[cell + 1]
+    far += b * ((1.0 - c) * flat[cell + j] + c * flat[cell + j + 1] - far)
     return near + a * (far - near)
 
 
@@ -222,21 +226,22 @@ def _trilinear(table, i, a, j, b, k, c):
 def respond(s, following, free):
     """Acceleration of a tabulated driver.
 
-    (float64[:] (7,), float64[:, :, :] root gap x speed x closing, float64[:] speed) -> float64
+    (float64[:] (7,), float[:] root gap x speed x closing, float64[:] speed) -> float64
     """
     j, b = _place(s[SPEED], SPEEDS)
     if s[PHASE] == 0.0:
         return free[j] + b * (free[j + 1] - free[j])
     i, a = _place(np.sqrt(max(s[GAP], 0.0)), ROOT_GAPS)
     k, c = _place(s[SPEED] - s[BV_SPEED], CLOSINGS)
-    return _trilinear(following, i, a, j, b, k, c)
+    cell = (i * SPEEDS[0] + j) * CLOSINGS[0] + k
+    return _trilinear(following, cell, a, SPEEDS[0] * CLOSINGS[0], b, CLOSINGS[0], c)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def foresee(s, action, following, free):
     """Play one decision with a tabulated driver, in place.
 
-    (float64[:] (7,), int64, float64[:, :, :], float64[:]) -> None
+    (float64[:] (7,), int64, float[:], float64[:]) -> None
     """
     bv_acceleration = act(s, action)
     for _ in range(SUBSTEPS):
@@ -253,38 +258,71 @@ def _fourth_power(x):
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
-def criticality(s, passing, behind):
-    """Tabulated crash probability at a state.
+def _locate(s):
+    """Where a state lies in the tables, whatever the time: table, cell, shares of its next nodes.
 
-    The tables hold its fourth root: it falls by orders of magnitude from node to node.
-
-    (float64[:] (7,), float64[:, :, :, :, :] time x passing grid, float64[:, :, :, :] time x root
-     gap x closing x BV speed) -> float64
+    (float64[:] (7,)) -> (int64, int64, float64, float64, float64, float64)
     """
-    if s[PHASE] == 1.0 and s[GAP] <= 0.0:
-        return 1.0
-    if ended(s):
-        return 0.0
-    t = int(s[TIME])
     if s[PHASE] == 1.0:
+        if s[GAP] <= 0.0:
+            return _CRASHED, 0, 0.0, 0.0, 0.0, 0.0
+        if s[GAP] > EXIT_GAP:
+            return _GONE, 0, 0.0, 0.0, 0.0, 0.0
         i, a = _place(np.sqrt(s[GAP]), BEHIND_ROOT_GAPS)
         j, b = _place(s[SPEED] - s[BV_SPEED], BEHIND_CLOSINGS)
         k, c = _place(s[BV_SPEED], BEHIND_SPEEDS)
-        return _fourth_power(_trilinear(behind[t], i, a, j, b, k, c))
+        cell = (i * BEHIND_CLOSINGS[0] + j) * BEHIND_SPEEDS[0] + k
+        return _BEHIND, cell, a, b, c, 0.0
+    if s[GAP] > EXIT_GAP:
+        return _GONE, 0, 0.0, 0.0, 0.0, 0.0
     i, a = _place(s[GAP], PASSING_GAPS)
     j, b = _place(s[SPEED] - s[BV_SPEED], PASSING_CLOSINGS)
     k, c = _place(s[SPEED], PASSING_SPEEDS)
     m, d = _place(np.sqrt(s[LEADER_GAP]), ROOT_LEADER_GAPS)
-    near = _trilinear(passing[t, i], j, b, k, c, m, d)
-    return _fourth_power(near + a * (_trilinear(passing[t, i + 1], j, b, k, c, m, d) - near))
+    cell = ((i * PASSING_CLOSINGS[0] + j) * PASSING_SPEEDS[0] + k) * ROOT_LEADER_GAPS[0] + m
+    return _PASSING, cell, a, b, c, d
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def _look_up(table, cell, a, b, c, d, passing, behind):
+    """Crash probability at what `_locate` found, from the tables of one time.
+
+    The tables hold its fourth root: it falls by orders of magnitude from node to node.
+
+    (int64, int64, float64 x 4, float[:], float[:]) -> float64
+    """
+    if table == _BEHIND:
+        root = _trilinear(
+            behind, cell, a, BEHIND_CLOSINGS[0] * BEHIND_SPEEDS[0], b, BEHIND_SPEEDS[0], c
+        )
+    elif table == _PASSING:
+        speeds = PASSING_SPEEDS[0] * ROOT_LEADER_GAPS[0]
+        root = _trilinear(passing, cell, b, speeds, c, ROOT_LEADER_GAPS[0], d)
+        cell += PASSING_CLOSINGS[0] * speeds
+        root += a * (_trilinear(passing, cell, b, speeds, c, ROOT_LEADER_GAPS[0], d) - root)
+    else:
+        return 1.0 if table == _CRASHED else 0.0
+    root *= root
+    return root * root
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def criticality(s, passing, behind):
+    """Tabulated crash probability at a state.
+
+    (float64[:] (7,), float[:, :] time x passing grid, float[:, :] time x behind grid) -> float64
+    """
+    table, cell, a, b, c, d = _locate(s)
+    t = min(int(s[TIME]), N_DECISIONS)
+    return _look_up(table, cell, a, b, c, d, passing[t], behind[t])
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
 def challenge(states, following, free, passing, behind, out):
     """Crash probability after each action, Q(s, a), for a tabulated driver.
 
-    (float64[:, :] (m, 7), float64[:, :, :], float64[:], float64[:, :, :, :, :],
-     float64[:, :, :, :], float64[:, :] (m, 32) out) -> None
+    (float64[:, :] (m, 7), float[:], float64[:], float[:, :], float[:, :],
+     float64[:, :] (m, 32) out) -> None
     """
     s = np.empty(N_STATE)
     common = np.empty(SUBSTEPS)
@@ -322,10 +360,10 @@ def challenge(states, following, free, passing, behind, out):
 def solve(following, free, passing, behind):
     """Fill the tables of crash probabilities, backwards in time.
 
-    (float64[:, :, :], float64[:], float64[:, :, :, :, :] out, float64[:, :, :, :] out) -> None
+    (float[:] root gap x speed x closing, float64[:] speed, float[:, :] out, float[:, :] out)
+    -> None
     """
-    n = behind.shape[1] * behind.shape[2] * behind.shape[3]
-    nodes = np.empty((n, N_STATE))
+    nodes = np.empty((behind.shape[1], N_STATE))
     row = 0
     for i in range(BEHIND_ROOT_GAPS[0]):
         for j in range(BEHIND_CLOSINGS[0]):
@@ -338,9 +376,8 @@ def solve(following, free, passing, behind):
                 nodes[row, LEADER_GAP] = 100.0
                 nodes[row, PHASE] = 1.0
                 row += 1
-    _backwards(nodes, following, free, passing, behind, behind.reshape(N_DECISIONS + 1, n))
-    n = passing.shape[1] * passing.shape[2] * passing.shape[3] * passing.shape[4]
-    nodes = np.empty((n, N_STATE))
+    _backwards(nodes, following, free, passing, behind, behind)
+    nodes = np.empty((passing.shape[1], N_STATE))
     row = 0
     for i in range(PASSING_GAPS[0]):
         for j in range(PASSING_CLOSINGS[0]):
@@ -354,7 +391,7 @@ def solve(following, free, passing, behind):
                     nodes[row, LEADER_GAP] = root * root
                     nodes[row, PHASE] = 0.0
                     row += 1
-    _backwards(nodes, following, free, passing, behind, passing.reshape(N_DECISIONS + 1, n))
+    _backwards(nodes, following, free, passing, behind, passing)
 
 
 @numba.njit(cache=True, error_model="numpy", nogil=True)
@@ -365,24 +402,36 @@ def _backwards(nodes, following, free, passing, behind, flat):
     nodes[:, TIME] = 0.0
     p = np.empty((n, N_ACTIONS))
     probabilities(nodes, p)
-    after = np.empty((n, N_ACTIONS, N_STATE))
+    # Where each action leads does not depend on the time.
+    table = np.empty((n, N_ACTIONS), dtype=np.int8)
+    cell = np.empty((n, N_ACTIONS), dtype=np.int32)
+    share = np.empty((n, N_ACTIONS, 4), dtype=np.float32)
+    s = np.empty(N_STATE)
     for i in range(n):
         for action in range(N_ACTIONS):
-            after[i, action] = nodes[i]
+            table[i, action] = _GONE
             if p[i, action] > 0.0:
-                foresee(after[i, action], action, following, free)
+                s[:] = nodes[i]
+                foresee(s, action, following, free)
+                found, where, a, b, c, d = _locate(s)
+                table[i, action] = found
+                cell[i, action] = where
+                share[i, action, 0] = a
+                share[i, action, 1] = b
+                share[i, action, 2] = c
+                share[i, action, 3] = d
     flat[N_DECISIONS] = 0.0
     for t in range(N_DECISIONS - 1, -1, -1):
         for i in range(n):
-            nodes[i, TIME] = t
             if ended(nodes[i]):
                 flat[t, i] = 1.0 if nodes[i, PHASE] == 1.0 and nodes[i, GAP] <= 0.0 else 0.0
                 continue
             total = 0.0
-            for action in range(N_ACTIONS):
-                if p[i, action] > 0.0:
-                    after[i, action, TIME] = t + 1.0
-                    total += p[i, action] * criticality(after[i, action], passing, behind)
+            for k in range(N_ACTIONS):
+                a, b, c, d = share[i, k]
+                total += p[i, k] * _look_up(
+                    table[i, k], cell[i, k], a, b, c, d, passing[t + 1], behind[t + 1]
+                )
             flat[t, i] = min(total, 1.0) ** 0.25
 
 

@@ -151,7 +151,7 @@ def test_the_log_tells_what_the_driver_did(proposal):
     np.testing.assert_allclose(samples.acceleration, expected, atol=1e-9)
     (table,) = identify_driver(records)
     known = np.array([12.0, 25.0, 20.0, 100.0, 0.0, 1.0, 3.0])
-    assert kernel.respond(known, table.following, table.free) == pytest.approx(
+    assert kernel.respond(known, table.following.ravel(), table.free) == pytest.approx(
         driver(25.0, 12.0, 5.0), abs=0.3
     )
     assert identify_driver(records[:3]) == []

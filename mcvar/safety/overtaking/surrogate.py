@@ -66,18 +66,11 @@ class DriverTable:
 
     def __init__(self, following: FloatArray, free: FloatArray, name: str) -> None:
         self.following, self.free, self.name = following, free, name
-        times = kernel.N_DECISIONS + 1
-        behind = kernel.BEHIND_ROOT_GAPS, kernel.BEHIND_CLOSINGS, kernel.BEHIND_SPEEDS
-        passing = (
-            kernel.PASSING_GAPS,
-            kernel.PASSING_CLOSINGS,
-            kernel.PASSING_SPEEDS,
-            kernel.ROOT_LEADER_GAPS,
-        )
         # Single precision, which fits the processor's caches and is finer than the grid is.
-        self._behind = np.empty((times, *(grid[0] for grid in behind)), dtype=np.float32)
-        self._passing = np.empty((times, *(grid[0] for grid in passing)), dtype=np.float32)
-        self._following = self.following.astype(np.float32)
+        shape = kernel.N_DECISIONS + 1, kernel.N_BEHIND
+        self._behind = np.empty(shape, dtype=np.float32)
+        self._passing = np.empty((shape[0], kernel.N_PASSING), dtype=np.float32)
+        self._following = following.ravel().astype(np.float32)
         kernel.solve(self._following, self.free, self._passing, self._behind)
 
     @classmethod
