@@ -62,7 +62,8 @@ def estimate_rate(
     ----------
     sample : WeightedScenarios
     control : {"none", "global", "stratified", "ordinal", "value", "auto"}
-        "auto" chooses for each fold on the other folds, and never ends above the raw variance.
+        "auto" chooses for each fold on the other folds. Where a control would leave more than the
+        raw variance, none is used, and the answer's `control` says so.
     confidence : float
         Level of the relative half-width.
     initial : InitialCriticality, optional
@@ -91,6 +92,8 @@ def estimate_rate(
             fit = _naive_strata(sample)
         elif control != "none":
             fit = _fit(control, sample, columns(control, sample, initial, strata))
+            if fit.variance > raw.variance:
+                fit = replace(raw, name=f"none ({control} was worse)")
     value = float(fit.residual.mean())
     variance = fit.variance
     explained = 0.0
