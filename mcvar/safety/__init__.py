@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mcvar.safety.rate import CrashRate, Stratum
     from mcvar.safety.simulate import SimulatorDied, Step
     from mcvar.safety.stop import RelativeHalfWidth
+    from mcvar.safety.table import export, import_table
 
 # Where each public name lives; imported on first use (PEP 562): worker processes need few of them.
 _HOME = {
@@ -36,6 +37,8 @@ _HOME = {
     "SubprocessSimulator": "jsonlines",
     "clopper_pearson": "crude",
     "estimate": "logged",
+    "export": "table",
+    "import_table": "table",
     "wilson": "crude",
 }
 
@@ -56,6 +59,8 @@ __all__ = [
     "SubprocessSimulator",
     "clopper_pearson",
     "estimate",
+    "export",
+    "import_table",
     "overtaking",
     "wilson",
 ]

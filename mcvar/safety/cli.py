@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 from mcvar._checks import known_name
-from mcvar.safety.log import Log
 
 _EPILOG = """\
 examples:
@@ -81,6 +80,7 @@ def run_command(options: argparse.Namespace) -> str:
 
         export(options.store, options.path)
         return f"wrote {options.path}"
+    from mcvar.safety.log import Log
     from mcvar.safety.report import write_report
 
     log = Log(options.store, create=False)
@@ -108,6 +108,7 @@ def _run(options: argparse.Namespace) -> str:
 
 
 def _replay(options: argparse.Namespace) -> str:
+    from mcvar.safety.log import Log
     from mcvar.safety.overtaking import Overtaking, overtaking_campaign
 
     Log(options.store, create=False).close()
