@@ -16,6 +16,7 @@ from mcvar._version import __version__
 
 if TYPE_CHECKING:
     from mcvar import control, plot, safety, samplers, sliced, targets
+    from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
     from mcvar.integrate import estimate
@@ -39,8 +40,10 @@ _HOME = {
     "Unnormalized": "mcvar.targets",
     "estimate": "mcvar.integrate",
     "PosteriorSummary": "mcvar.posterior",
-    "summary": "mcvar.posterior",
+    "kernel_stein_discrepancy": "mcvar.control.thinning",
     "sliced_wasserstein": "mcvar.sliced",
+    "stein_thinning": "mcvar.control.thinning",
+    "summary": "mcvar.posterior",
 }
 _MODULES = ("control", "plot", "safety", "samplers", "sliced", "targets")
 
@@ -59,11 +62,13 @@ __all__ = [
     "__version__",
     "control",
     "estimate",
+    "kernel_stein_discrepancy",
     "plot",
     "safety",
     "samplers",
     "sliced",
     "sliced_wasserstein",
+    "stein_thinning",
     "summary",
     "targets",
 ]

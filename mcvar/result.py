@@ -28,7 +28,7 @@ class Look(NamedTuple):
     n: int
     value: FloatArray
     standard_error: FloatArray
-    df: float
+    df: Any
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
@@ -43,7 +43,7 @@ class Estimate:
         Its standard error.
     n : int
         Evaluations of the integrand, pilots and training included.
-    df : float
+    df : float or ndarray, shape (m,)
         Degrees of freedom of `standard_error`, for Student's t intervals.
     ess : float
         Effective sample size: n for independent draws, (Σw)²/Σw² for weighted ones, and the
@@ -71,7 +71,7 @@ class Estimate:
     value: Any
     standard_error: Any
     n: int
-    df: float = np.inf
+    df: Any = np.inf
     ess: float = np.nan
     variance_reduction: Any = 1.0
     status: Status = "converged"
@@ -84,7 +84,7 @@ class Estimate:
     history: tuple[Look, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for name in ("value", "standard_error", "variance_reduction", "covariance"):
+        for name in ("value", "standard_error", "df", "variance_reduction", "covariance"):
             array = getattr(self, name)
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
@@ -127,7 +127,7 @@ class Estimate:
         )
         value = np.array([look.value[component] for look in looks])
         half = np.array(
-            [half_width(look.standard_error[component], look.df, level) for look in looks]
+            [half_width(look.standard_error, look.df, level)[component] for look in looks]
         )
         n = np.array([look.n for look in looks])
         return convergence(n, value, value - half, value + half, ax, level=level)
@@ -150,7 +150,7 @@ class Estimate:
         return "\n".join(lines)
 
 
-def half_width(standard_error: Any, df: float, level: float) -> Any:
+def half_width(standard_error: Any, df: Any, level: float) -> Any:
     """Half the width of a two-sided Student t interval."""
     if not 0 < level < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")

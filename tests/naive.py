@@ -177,3 +177,17 @@ def langevin_features(x, s, indices):
                 if power >= 2:
                     out[i, column] += power * (power - 1) * monomial(row, lowest)
     return out
+
+
+def elastic_net(gram, cross, penalties, l1_ratio, sweeps=300):
+    """Coordinate descent from zero for every penalty, all coordinates in every sweep."""
+    out = []
+    for penalty in penalties:
+        b = np.zeros(len(cross))
+        for _ in range(sweeps):
+            for j in range(len(b)):
+                pull = cross[j] - sum(gram[j, i] * b[i] for i in range(len(b)) if i != j)
+                shrunk = np.sign(pull) * max(abs(pull) - penalty * l1_ratio, 0)
+                b[j] = shrunk / (gram[j, j] + penalty * (1 - l1_ratio))
+        out.append(b)
+    return np.array(out)

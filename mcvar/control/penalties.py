@@ -12,7 +12,7 @@ from mcvar._jit.coordinate_descent import elastic_net_path
 from mcvar._typing import FloatArray
 from mcvar.moments import Moments, total
 
-_RIDGES = np.geomspace(1e-10, 1e2, 37)  # relative to the features' unit sums of squares
+_RIDGES = np.geomspace(1e-10, 1e2, 37)  # relative to the features' sums of squares
 _LEAST_SPARE = 0.1  # share of the draws that a ridge fit must leave as degrees of freedom
 _PATH_LENGTH = 60
 _PATH_END = 1e-4  # last penalty of the path over the first
@@ -35,7 +35,7 @@ def ridge(moments: Moments) -> FloatArray:
     squares = _squares(moments)
     best = np.zeros_like(rotated)
     least = np.full(moments.m, np.inf)
-    for penalty in _RIDGES:
+    for penalty in _RIDGES * moments.n:
         shrunk = rotated / (eigenvalues + penalty)[:, np.newaxis]
         explained = np.einsum("km,km->m", shrunk, 2 * rotated - eigenvalues[:, None] * shrunk)
         # Rounding in the difference of sums must not look like a perfect fit.

@@ -4,13 +4,13 @@ from math import comb
 from typing import Any, Literal
 
 import numpy as np
-from scipy import linalg
 from sklearn.base import clone
 
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray
 from mcvar.control import penalties
 from mcvar.control.base import LinearControl
+from mcvar.control.standardise import Coordinates
 from mcvar.control.stein_polynomial_features import langevin_indices, stein_features
 from mcvar.moments import Moments, total
 from mcvar.targets import Target
@@ -37,12 +37,15 @@ class SteinPolynomial(LinearControl):
         integrand its own.
     l1_ratio : float
         Share of the absolute penalty in the elastic net.
+    standardise : {"auto", "cholesky", "sd", None}
+        Coordinates of the polynomials: the draws have mean zero and unit covariance there, or
+        unit variances, or are left alone, which makes the features of the papers. "auto" is
+        "cholesky" without absolute penalties, and "sd" with them: a rotation would cost sparsity.
 
     Attributes
     ----------
-    center_, root_ : ndarray, shape (d,), (d, d)
-        Draws are centred and multiplied by the inverse of this lower triangular root of their
-        covariance (diagonal for lasso and elastic net, which a rotation would make less sparse).
+    coordinates_ : Coordinates
+        Of a copy that has seen draws: their location and root.
 
     References
     ----------
@@ -70,10 +73,12 @@ class SteinPolynomial(LinearControl):
         degree: int | Literal["auto"] = 2,
         penalty: Literal["ridge", "lasso", "elasticnet"] | None = None,
         l1_ratio: float = 0.5,
+        standardise: Literal["auto", "cholesky", "sd"] | None = "auto",
     ) -> None:
         self.degree = degree
         self.penalty = penalty
         self.l1_ratio = l1_ratio
+        self.standardise = standardise
 
     def for_target(self, target: Target) -> "SteinPolynomial":
         """Return a copy scaled to trial draws of the target."""
@@ -91,9 +96,12 @@ class SteinPolynomial(LinearControl):
             raise ValueError(f"l1_ratio must lie in (0, 1], got {self.l1_ratio!r}.")
         as_count("degree", self.degree)
         bound: SteinPolynomial = clone(self)
-        bound.center_, root = location_and_root(x)
-        sparse = self.penalty in ("lasso", "elasticnet")
-        bound.root_ = np.diag(np.linalg.norm(root, axis=1)) if sparse else root
+        kind = self.standardise
+        if kind is not None:
+            known_name("standardise", kind, ("auto", "cholesky", "sd"))
+        if kind == "auto":
+            kind = "sd" if self.penalty in ("lasso", "elasticnet") else "cholesky"
+        bound.coordinates_ = Coordinates.of(x, None, kind)
         if bound.n_features > _MOST_FEATURES:
             raise ValueError(
                 f"degree {self.degree} in {x.shape[1]} dimensions makes {bound.n_features} "
@@ -110,13 +118,12 @@ class SteinPolynomial(LinearControl):
     @property
     def n_features(self) -> int:
         """Number of features k = C(d + degree, degree) − 1."""
-        return comb(len(self.center_) + int(self.degree), int(self.degree)) - 1
+        return comb(len(self.coordinates_.location) + int(self.degree), int(self.degree)) - 1
 
     def features(self, x: FloatArray, *score: FloatArray) -> FloatArray:
         """Evaluate ΔP + s·∇P in standardised coordinates, shape (n, k)."""
-        centred = linalg.solve_triangular(self.root_, (x - self.center_).T, lower=True).T
-        indices = langevin_indices(x.shape[1], int(self.degree))
-        return stein_features(centred, score[0] @ self.root_, indices)
+        z, s = self.coordinates_.points(x), self.coordinates_.scores(score[0])
+        return stein_features(z, s, langevin_indices(x.shape[1], int(self.degree)))
 
     def feature_mean(self) -> float:
         """Zero, by Stein's identity."""
@@ -144,43 +151,3 @@ class SteinPolynomial(LinearControl):
         """Name degree and penalty."""
         penalty = f", {self.penalty!r}" if self.penalty else ""
         return f"SteinPolynomial({self.degree!r}{penalty})"
-
-
-def location_and_root(x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the mean of draws (n, d) and a lower triangular root of their covariance.
-
-    Raises
-    ------
-    ValueError
-        A coordinate that does not vary, or coordinates that are linearly dependent: the target
-        then has no density on R^d, and no score.
-    """
-    n, d = x.shape
-    center = x.mean(axis=0)
-    centred = x - center
-    spread = np.sqrt(np.einsum("ij,ij->j", centred, centred) / max(n - 1, 1))
-    flat = spread <= 1e-12 * np.maximum(np.abs(center), np.finfo(float).tiny)
-    if flat.any():
-        j = int(flat.argmax())
-        raise ValueError(
-            f"coordinate {j} has the value {center[j]:.6g} in all {n} draws; a Stein control "
-            "needs draws that vary. Leave out coordinates that are constant."
-        )
-    if n <= d:
-        raise ValueError(f"{n} draws are too few for a covariance in {d} dimensions.")
-    standard = centred / spread
-    correlation = standard.T @ standard / (n - 1)
-    try:
-        root = linalg.cholesky(correlation, lower=True)
-        singular = float(np.diagonal(root).min()) < 1e-7
-    except linalg.LinAlgError:
-        singular = True
-    if singular:
-        vector = linalg.eigh(correlation)[1][:, 0]
-        first, second = (int(j) for j in np.argsort(-np.abs(vector))[:2])
-        raise ValueError(
-            f"the draws have a singular covariance: coordinates {min(first, second)} and "
-            f"{max(first, second)} (and perhaps others) are linearly dependent. Leave out "
-            "coordinates that others determine, and give the score of those that remain."
-        )
-    return center, spread[:, np.newaxis] * root

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mcvar.control import SteinPolynomial
 
 _WORTHWHILE = 0.95  # variance relative to no control below which a control is taken
+_ROUNDING = 1e-24  # variance relative to no control that is nothing but rounding
 _LEAST_SQUARES = 5  # draws a feature below which a ridge takes over
 _MOST_RIDGE_FEATURES = 1500
 _MOST_WORK = 4e11  # multiplications n k² beyond which a degree is not tried
@@ -29,16 +30,16 @@ _LEAST_KERNEL_DRAWS = 40
 
 def stein_candidates(draws: Draws, folds: int) -> Iterator[Any]:
     """Yield controls worth trying on draws with scores, from simple to rich."""
-    from mcvar.control import SteinPolynomial
+    from mcvar.control import SteinKernel, SteinPolynomial, kernels
 
     n, d = draws.x.shape
     fitting = n if folds == 1 else n * (folds - 1) // folds
     most = min(_MOST_RIDGE_FEATURES, int(np.sqrt(_MOST_WORK / n)))
     polynomials = polynomials_of(SteinPolynomial(), draws, folds, most)[:3]
     yield from polynomials
-    if False and _LEAST_KERNEL_DRAWS <= n <= _MOST_KERNEL_DRAWS and fitting > 2 * (d + 1):
-        for kernel in (kernels.Gaussian(), kernels.InverseMultiquadric()):
-            yield SteinKernel(kernel, polynomial_degree=1)
+    if _LEAST_KERNEL_DRAWS <= n <= _MOST_KERNEL_DRAWS and fitting > 2 * (d + 1):
+        # Of the kernels the one that copes best with tails, and loses little elsewhere.
+        yield SteinKernel(kernels.InverseMultiquadric(), polynomial_degree=1)
 
 
 def polynomials_of(
@@ -80,12 +81,16 @@ def choose(
     folds, fold_of = np.unique(labels, return_inverse=True)
     best_rows = plain.rows.copy()
     best = _WORTHWHILE * _spread_elsewhere(plain.rows, draws, fold_of, length)
+    exact = _ROUNDING * best
     names = np.full((len(folds), m), "none", dtype=object)
-    mean_error = np.zeros(m)
+    mean_error, by_scores = np.zeros(m), False
     for control in candidates:
+        if (best <= exact).all():
+            break
         tried = correct(control, draws, values, labels, window)
+        by_scores |= tried.by_scores
         spread = _spread_elsewhere(tried.rows, draws, fold_of, length)
-        better = spread < best
+        better = (spread < best) & (best > exact)
         best = np.where(better, spread, best)
         for j in range(m):
             served = better[:, j][fold_of]
@@ -94,7 +99,7 @@ def choose(
             if better[:, j].any():
                 mean_error[j] = max(mean_error[j], tried.mean_error[j])
     controls = tuple(str(Counter(column).most_common(1)[0][0]) for column in names.T)
-    return Corrected(best_rows, mean_error, controls)
+    return Corrected(best_rows, mean_error, controls, by_scores)
 
 
 def _spread_elsewhere(rows: FloatArray, draws: Draws, fold_of: IntArray, length: int) -> FloatArray:

@@ -7,7 +7,7 @@ unbiased. Cross-fitting takes β for each fold from all the others.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,11 +27,14 @@ def least_squares(parts: list[Moments]) -> FloatArray:
 
 @dataclass(frozen=True)
 class Combined:
-    """Means, their covariance (its diagonal unless asked for) and degrees of freedom."""
+    """Means, their covariance (its diagonal unless asked for) and degrees of freedom.
+
+    `df` is one number, or one for every mean.
+    """
 
     mean: FloatArray
     covariance: FloatArray
-    df: float
+    df: Any
 
     @property
     def variance(self) -> FloatArray:

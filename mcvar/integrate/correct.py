@@ -36,13 +36,14 @@ class LawOfDraws(Target):
 class Corrected:
     """Rows (n, m), or (n, m + 1) with the weights last, whose means make the estimate.
 
-    `mean_error` (m,) is the standard error of the control's own expectation, and `controls` says
-    which control served each of the m values.
+    `mean_error` (m,) is the standard error of the control's own expectation, `controls` says
+    which control served each of the m values, and `by_scores` whether scores came in.
     """
 
     rows: FloatArray
     mean_error: FloatArray
     controls: tuple[str, ...]
+    by_scores: bool = False
 
 
 def correct(
@@ -75,13 +76,15 @@ def correct(
         features = ZeroMeanFeatures(control, LawOfDraws(draws), own=own)
         rows = _linear(features, draws, weighted(values, draws), labels, window)
         name = "none" if control is None else control.describe()
-        return Corrected(rows, np.zeros(m), (name,) * m)
+        by_scores = control is not None and control.needs_score
+        return Corrected(rows, np.zeros(m), (name,) * m, by_scores)
     fit = cross_fit(control, draws.x, values, labels, draws.grad_logpdf, draws.weights)
     if draws.self_normalized or draws.weights is None:
         rows = weighted(fit.residual + fit.mean, draws)
     else:
         rows = weighted(fit.residual, draws) + fit.mean
-    return Corrected(rows, fit.mean_error, _described(fit.fitted, m))
+    by_scores = getattr(control, "needs_score", False)
+    return Corrected(rows, fit.mean_error, _described(fit.fitted, m), by_scores)
 
 
 def _described(fitted: list[Any], m: int) -> tuple[str, ...]:

@@ -9,7 +9,11 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import batch_means, batches, by_label, lag_window
 from mcvar.integrate.combine import Combined
+from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments
+
+_FURTHER = 5  # times as many draws, to which tails are extrapolated
+_HIGHEST_INDEX = 3.0  # of a Pareto tail that is extrapolated
 
 
 def weighted(values: FloatArray, draws: Draws) -> FloatArray:
@@ -40,6 +44,28 @@ def by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combi
     rows, offset = linearised(rows, draws)
     combined = mean_by_design(rows, draws, covariance)
     return replace(combined, mean=combined.mean + offset)
+
+
+def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Combined:
+    """Widen the error bar where a few rows carry it: what a close fit leaves behind.
+
+    A control that explains the bulk of the draws errs far out, and the next draw may lie further
+    out than all before. The squares of the rows get a Pareto tail of index k, and what five times
+    as many draws would add beyond the largest square q, q (5^(k−1) − 1)/(k − 1), is counted.
+    There are as many degrees of freedom as rows that carry the squares, (Σq)²/Σq² − 1.
+    """
+    centred = linearised(rows, draws)[0]
+    squares = (centred - centred.mean(axis=0)) ** 2
+    n, total = len(squares), squares.sum(axis=0)
+    index = np.array([pareto_tail_index(column, n) for column in squares.T])
+    beyond = np.clip(index, 0, _HIGHEST_INDEX) - 1
+    beyond = np.where(np.abs(beyond) < 1e-6, 1e-6, beyond)
+    unseen = squares.max(axis=0) * np.expm1(beyond * np.log(_FURTHER)) / beyond
+    widened = combine.with_mean_error(combined, np.sqrt(unseen) / n)
+    carrying = np.divide(
+        total**2, (squares**2).sum(axis=0), out=np.full_like(total, n), where=total > 0
+    )
+    return replace(widened, df=np.clip(carrying - 1, 1.0, combined.df))
 
 
 def mean_by_design(rows: FloatArray, draws: Draws, covariance: bool = False) -> Combined:

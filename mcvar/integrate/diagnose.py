@@ -8,6 +8,7 @@ from mcvar.exceptions import ControlMeanError
 from mcvar.integrate.tally import MomentTally, Tally
 
 _DOMINANT = 0.25  # share of Σ(wf)² in one draw at which the variance rests on four or fewer
+_RULING = 0.7  # share of the squares of residuals in one draw
 _HEAVY_TAIL = 0.7  # Pareto index of the weights (Vehtari et al. 2024, section 3)
 _ENOUGH = 100  # draws below which shares say nothing
 _TINY = 1e-140  # magnitude below which squares lose digits
@@ -93,6 +94,19 @@ def heavy_tails(values: FloatArray) -> list[str]:
     return [
         f"the values have a Pareto tail index of {shape:.2f}: their {what} may not exist, and "
         "no error bar can be trusted."
+    ]
+
+
+def one_row_rules(row: FloatArray) -> list[str]:
+    """Judge whether a single draw holds most of what a control leaves of a value (n,)."""
+    squares = (row - row.mean()) ** 2
+    total = float(squares.sum())
+    if total == 0 or squares.max() < _RULING * total:
+        return []
+    return [
+        f"draw {int(squares.argmax())} holds {squares.max() / total:.0%} of what the control "
+        "leaves: it explains all others closely and errs far out, and its error bar may be too "
+        "small. Draw more, or choose a polynomial control."
     ]
 
 

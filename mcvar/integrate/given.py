@@ -8,6 +8,7 @@ import numpy as np
 
 from mcvar._checks import as_finite_array, known_name
 from mcvar._typing import FloatArray
+from mcvar.control.standardise import Coordinates
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
@@ -15,8 +16,8 @@ from mcvar.integrate.choice import choose, polynomials_of, stein_candidates
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.correct import Corrected, LawOfDraws, correct
 from mcvar.integrate.crossfit import check_regressor
-from mcvar.integrate.design import by_design, weighted
-from mcvar.integrate.diagnose import heavy_tails, reasons_to_suspect
+from mcvar.integrate.design import allow_for_extremes, by_design, weighted
+from mcvar.integrate.diagnose import heavy_tails, one_row_rules, reasons_to_suspect
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.integrate.integrand import Integrand
@@ -77,6 +78,8 @@ def analyse(
     corrected = _corrected(control, draws, values - pivot, folds, criterion)
     combined = by_design(corrected.rows, draws, covariance)
     combined = combine.with_mean_error(combined, corrected.mean_error)
+    if corrected.by_scores:
+        combined = allow_for_extremes(combined, corrected.rows, draws)
     combined = replace(combined, mean=combined.mean + pivot)
     plain = by_design(weighted(values - pivot, draws), draws)
     plain = replace(plain, mean=plain.mean + pivot)
@@ -87,8 +90,7 @@ def analyse(
         tally.plain_variance(),
         corrected.controls,
         tuple(
-            _suspicions(draws, values[:, j : j + 1], corrected.rows[:, j : j + 1])
-            for j in range(values.shape[1])
+            _suspicions(draws, values[:, j : j + 1], corrected, j) for j in range(values.shape[1])
         ),
         tally.ess,
     )
@@ -117,6 +119,10 @@ def estimate_given(
             ess = float(np.min(np.where(plain > 0, independent, draws.n)))
     gain = np.where(np.isnan(gain), 1.0, gain)
 
+    df = found.combined.df
+    if returns_scalar and np.ndim(df):
+        df = float(df[0])
+
     def shaped(array: FloatArray) -> Any:
         return float(array[0]) if returns_scalar else array
 
@@ -125,7 +131,7 @@ def estimate_given(
         value=shaped(found.combined.mean),
         standard_error=shaped(error),
         n=draws.n,
-        df=found.combined.df,
+        df=df,
         ess=ess,
         variance_reduction=shaped(gain),
         status="suspect" if reasons else "converged",
@@ -147,17 +153,20 @@ def _corrected(
     if control is None or (automatic and not uses_scores and draws.zero_mean is None):
         return correct(None, draws, values, np.zeros(draws.n, dtype=np.int64), own=False)
     labels = fold_labels(draws, folds)
-    if automatic and not uses_scores:
-        return correct(None, draws, values, labels)
-    if automatic or getattr(control, "needs_score", False):
-        _check_has_scores(draws)
-        check_scores(draws)
     length = 1
     if draws.chain is not None:
         length = correlation_length(weighted(values, draws)[:, : values.shape[1]], draws.chain)
     window = length if criterion == "asymptotic" else 1
+    if automatic and not uses_scores and draws.chain is None:
+        return correct(None, draws, values, labels)
+    if (automatic and uses_scores) or getattr(control, "needs_score", False):
+        _check_has_scores(draws)
+        # Draws that do not vary, or depend on one another, are told before their scores are.
+        Coordinates.of(draws.x, draws.weights, "cholesky")
+        check_scores(draws)
     if automatic:
-        candidates = stein_candidates(draws, folds)
+        # Along a chain, what explains single draws may still harm their mean: hence a choice.
+        candidates = stein_candidates(draws, folds) if uses_scores else iter([None])
     elif getattr(control, "degree", None) == "auto":
         candidates = iter(polynomials_of(control, draws, folds, _most_features(draws, folds)))
     else:
@@ -206,12 +215,17 @@ def _tally(draws: Draws, values: FloatArray) -> MomentTally:
     return tally
 
 
-def _suspicions(draws: Draws, value: FloatArray, row: FloatArray) -> tuple[str, ...]:
-    """Return what makes the error bar of one value suspect."""
+def _suspicions(
+    draws: Draws, value: FloatArray, corrected: Corrected, component: int
+) -> tuple[str, ...]:
+    """Return what makes the error bar of one value (n, 1) suspect."""
     reasons = reasons_to_suspect(_tally(draws, value), weights_matter=True)
     reasons += heavy_tails(weighted(value, draws)[:, 0])
+    row = corrected.rows[:, component]
+    if corrected.by_scores:
+        reasons += one_row_rules(row)
     if draws.chain is not None:
-        reasons += chains_disagree(row, draws.chain)
+        reasons += chains_disagree(row[:, np.newaxis], draws.chain)
     return tuple(reasons)
 
 

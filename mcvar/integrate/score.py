@@ -21,6 +21,7 @@ from mcvar.integrate.diagnose import UNSEEN
 _CHANCE = 1e-7  # false-alarm probability over all identities together
 _NEGLIGIBLE = 1e-3  # relative violation that no estimate would feel
 _UNRELATED = 0.3  # factor below which scores belong to other draws
+_NEAR = 0.3  # standard deviations
 _ALIKE = 0.1  # relative spread within which factors are one factor
 
 
@@ -47,7 +48,7 @@ def check_scores(draws: Draws) -> None:
     bounded, slope = y / root, root**-3
     # In units of E ψ', so that the diagonal of E ψ s' is minus the factor that scores are off by.
     slope_mean = slope.mean(axis=0)
-    tests = d * (d + 1)
+    tests = d * (d + 2) + 1
     mean = _test(scores, draws, tests)
     moments = []
     for i in range(d):
@@ -55,11 +56,16 @@ def check_scores(draws: Draws) -> None:
         rows[:, i] += slope[:, i]
         moments.append(_test(rows / slope_mean[i], draws, tests))
     matrix = _Tested(*(np.stack(rows) for rows in zip(*moments, strict=True)))
-    if not (mean.is_wrong.any() or matrix.is_wrong.any()):
+    # A factor that all scores share shows in their sum before it shows in any one of them.
+    common = _test((bounded * scores + slope) @ (1 / slope_mean / d)[:, np.newaxis], draws, tests)
+    # Near their mean, draws on another scale than their scores differ most.
+    bump = 1 / np.sqrt(1 + (y / _NEAR) ** 2)
+    near = _test(bump * scores - y / _NEAR**2 * bump**3, draws, tests)
+    if not any(test.is_wrong.any() for test in (mean, matrix, common, near)):
         return
     raise ScoreError(
         f"grad_logpdf is not the score of the law that the {n} draws come from. "
-        + _evidence(mean, matrix)
+        + _evidence(mean, matrix, near, bool(common.is_wrong[0]))
         + " Expected ∇ log π(x) in the coordinates of x: for draws on the unconstrained scale "
         "the log-Jacobian of the transform included, and a density that vanishes at the boundary "
         "of its support."
@@ -78,14 +84,16 @@ def _test(rows: FloatArray, draws: Draws, tests: int) -> _Tested:
     return _Tested(combined.mean, gap / np.maximum(error, 1e-300), gap > allowed)
 
 
-def _evidence(mean: _Tested, matrix: _Tested) -> str:
+def _evidence(mean: _Tested, matrix: _Tested, near: _Tested, all_are_wrong: bool) -> str:
     factors = 1 - np.diagonal(matrix.mean)
     wrong = np.diagonal(matrix.is_wrong)
     sigmas = np.diagonal(matrix.sigmas)
     error = np.abs(1 - factors) / np.maximum(sigmas, 1e-300)
     common = float(np.median(factors))
     apart = np.abs(factors - common)
-    if wrong.mean() > 0.5 and (apart < np.maximum(_ALIKE * abs(common), 5 * error)).all():
+    if (wrong.mean() > 0.5 or all_are_wrong) and (
+        apart < np.maximum(_ALIKE * abs(common), 5 * error)
+    ).all():
         if abs(common + 1) < _ALIKE:
             return "Its sign is flipped: E (x - μ) s' is about +I instead of -I; negate it."
         if abs(common) < _UNRELATED:
@@ -110,6 +118,13 @@ def _evidence(mean: _Tested, matrix: _Tested) -> str:
         return (
             f"In coordinate {j} its mean times the standard deviation is {mean.mean[j]:.3g}, "
             f"{mean.sigmas[j]:.3g} standard errors from 0."
+        )
+    if near.is_wrong.any():
+        j = int(np.where(near.is_wrong, near.sigmas, -1.0).argmax())
+        return (
+            f"In coordinate {j} it is not the slope of the log density near the mean of the draws, "
+            f"by {near.sigmas[j]:.3g} standard errors. Draws on the constrained scale with scores "
+            "on the unconstrained scale look like this."
         )
     worst = int(np.where(matrix.is_wrong, matrix.sigmas, -1.0).argmax())
     i, j = divmod(worst, len(factors))

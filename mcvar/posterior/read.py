@@ -76,7 +76,10 @@ def _read_named(
         if not isinstance(data, Mapping) and not hasattr(data, "data_vars"):
             raise ValueError(f"{type(data).__name__} has no group 'posterior' with the draws.")
         if isinstance(data, Mapping) and "sample_stats" in data:
-            raise ValueError("the dict has 'sample_stats' and no 'posterior'; expected both.")
+            raise ValueError(
+                f"the {type(data).__name__} has 'sample_stats' and no group 'posterior'; expected "
+                "both."
+            )
         posterior, labels = _variables(data)
     if not posterior:
         raise ValueError("the posterior holds no variables.")

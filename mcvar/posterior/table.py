@@ -14,6 +14,7 @@ from mcvar.result import ConfidenceInterval, concise, half_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONG = 30  # characters of a control's name in a printed table
 _SHOWN = 200  # rows printed before the table is shortened
 
 
@@ -59,8 +60,8 @@ class PosteriorSummary:
         Why an error bar is suspect; empty where nothing was seen.
     n, chains : int
         Draws in all, and chains.
-    df : float
-        Degrees of freedom of the standard errors.
+    df : ndarray, shape (k,)
+        Degrees of freedom of the controlled standard errors.
     """
 
     names: tuple[str, ...]
@@ -77,7 +78,7 @@ class PosteriorSummary:
     warnings: tuple[str, ...]
     n: int
     chains: int
-    df: float
+    df: FloatArray
 
     @classmethod
     def of(
@@ -120,7 +121,7 @@ class PosteriorSummary:
             tuple(warnings),
             n,
             chains,
-            with_control.df,
+            np.broadcast_to(with_control.df, 2 * k)[:k].astype(float),
         )
 
     def __post_init__(self) -> None:
@@ -138,7 +139,7 @@ class PosteriorSummary:
             raise KeyError(f"no row {name!r}; there are {', '.join(self.names)}.")
         j = self.names.index(name)
         columns = {column: getattr(self, column) for column in SummaryRow._fields}
-        cells = {
+        cells: dict[str, Any] = {
             column: values[j] if isinstance(values, tuple) else float(values[j])
             for column, values in columns.items()
         }
@@ -178,7 +179,7 @@ class PosteriorSummary:
         return forest(
             self.names,
             (self.mean - self.controlled_mean) / scale,
-            half_width(self.mcse, self.df, level) / scale,
+            half_width(self.mcse, np.inf, level) / scale,
             half_width(self.controlled_se, self.df, level) / scale,
             ax,
             level=level,
@@ -195,7 +196,7 @@ class PosteriorSummary:
                 concise(row.controlled_sd, row.controlled_sd_se),
                 f"{row.gain:.3g}",
                 f"{row.equivalent_draws:.3g}",
-                row.control,
+                _short(row.control),
             ]
             for name in self.names[:_SHOWN]
             for row in [self[name]]
@@ -235,3 +236,8 @@ class PosteriorSummary:
         )
         notes = "".join(f"<p>{html.escape(text)}</p>" for text in self._notes())
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
+
+
+def _short(control: str) -> str:
+    """Name a control without what it has chosen; the column `control` has it all."""
+    return control if len(control) < _LONG else control.partition("(")[0] + "(...)"

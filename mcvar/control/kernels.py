@@ -1,0 +1,236 @@
+"""Base kernels of Stein kernels: Gaussian, Matérn, rational quadratic, and two more.
+
+Each is a function κ of t = |x − y|²/ℓ², with ℓ the length-scale, and knows its derivatives; a
+`Product` also damps far points. A kernel of your own is a frozen dataclass with the same method
+`profile`. Where the length-scale is left out, the control that uses the kernel chooses it.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from mcvar._checks import as_finite_array
+from mcvar._typing import FloatArray
+
+_K = TypeVar("_K", bound="BaseKernel")
+# Polynomials of u^ν K_ν(u) e^u √(2/π) at ν = 1/2, 3/2, ...: reverse Bessel polynomials.
+_BESSEL = ((1,), (1, 1), (3, 3, 1), (15, 15, 6, 1), (105, 105, 45, 10, 1))
+_NEAR_ZERO = 1e-60
+
+
+class BaseKernel(Protocol):
+    """What a Stein kernel is built from."""
+
+    @property
+    def length_scale(self) -> float | None:
+        """The length-scale ℓ, or None where it is to be chosen."""
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ and its derivatives with respect to t to ``out (1 + derivatives, *t.shape)``."""
+
+    def damping(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+        """Return g (n,), ∇ log g (n, d) and Δg/g (n,), or None where the kernel is κ alone."""
+
+
+@dataclass(frozen=True)
+class _Radial:
+    length_scale: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive(self, "length_scale", optional=True)
+
+    def damping(self, x: FloatArray) -> None:
+        """Return nothing: the kernel depends on the distance alone."""
+
+
+@dataclass(frozen=True)
+class Gaussian(_Radial):
+    """exp(−|x − y|²/ℓ²).
+
+    Parameters
+    ----------
+    length_scale : float, optional
+        ℓ, in units of the standardised draws where the control standardises them.
+
+    References
+    ----------
+    Oates, Girolami & Chopin, "Control functionals for Monte Carlo integration", JRSS B 79 (2017).
+    """
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ = e^−t and its derivatives."""
+        np.negative(t, out=out[0])
+        np.exp(out[0], out=out[0])
+        for n in range(1, len(out)):
+            np.negative(out[n - 1], out=out[n])
+
+
+@dataclass(frozen=True)
+class Matern(_Radial):
+    """Matérn's kernel at ν = 5/2 or 9/2.
+
+    Parameters
+    ----------
+    length_scale : float, optional
+    nu : {2.5, 4.5}
+        Smoothness. The rougher one suits integrands with kinks.
+
+    References
+    ----------
+    Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), eq. 4.16.
+    """
+
+    nu: float = 2.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nu not in (2.5, 4.5):
+            raise ValueError(f"nu must be 2.5 or 4.5, got {self.nu!r}.")
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ and its derivatives: dB_p/d(u²) = −B_{p−1}/2 for B_p = u^ν K_ν(u)."""
+        u = np.sqrt(2 * self.nu * t)
+        decay = np.exp(-u)
+        top = int(self.nu - 0.5)
+        factor = 1.0 / _BESSEL[top][0]
+        for n in range(len(out)):
+            np.multiply(_bessel(top - n, u), decay, out=out[n])
+            out[n] *= factor
+            factor *= -self.nu
+
+
+def _bessel(p: int, u: FloatArray) -> FloatArray:
+    if p >= 0:
+        return np.asarray(np.polynomial.polynomial.polyval(u, _BESSEL[p]))
+    # Infinite at zero, where Stein kernels multiply by the distance and have the limit 0.
+    u = np.maximum(u, _NEAR_ZERO)
+    return 1 / u if p == -1 else (1 + u) / u**3
+
+
+@dataclass(frozen=True)
+class RationalQuadratic(_Radial):
+    """(1 + |x − y|²/(2αℓ²))^−α, a mixture of Gaussian kernels of many length-scales.
+
+    Parameters
+    ----------
+    length_scale : float, optional
+    alpha : float
+        Small values mix widely; large ones approach a Gaussian.
+
+    References
+    ----------
+    Rasmussen & Williams, *Gaussian Processes for Machine Learning* (2006), eq. 4.19.
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(self, "alpha")
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ and its derivatives."""
+        _powers(t, 1 / (2 * self.alpha), self.alpha, out)
+
+
+@dataclass(frozen=True)
+class InverseMultiquadric(_Radial):
+    """(1 + |x − y|²/ℓ²)^−β, whose discrepancy tells convergence of draws.
+
+    Parameters
+    ----------
+    length_scale : float, optional
+    beta : float
+        Exponent, in (0, 1) for a discrepancy.
+
+    References
+    ----------
+    Gorham & Mackey, "Measuring sample quality with kernels", ICML 2017, theorem 8.
+    """
+
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(self, "beta")
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ and its derivatives."""
+        _powers(t, 1.0, self.beta, out)
+
+
+@dataclass(frozen=True)
+class Product(_Radial):
+    """exp(−|x − y|²/(2ℓ²)) / ((1 + a|x|²)(1 + a|y|²)): a Gaussian kernel damped far out.
+
+    Parameters
+    ----------
+    length_scale : float, optional
+    a : float
+        Damping.
+
+    References
+    ----------
+    Oates, Girolami & Chopin, "Control functionals for Monte Carlo integration", JRSS B 79
+    (2017), section 4.1.
+    """
+
+    a: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(self, "a")
+
+    def profile(self, t: FloatArray, out: FloatArray) -> None:
+        """Write κ = e^(−t/2) and its derivatives."""
+        np.multiply(t, -0.5, out=out[0])
+        np.exp(out[0], out=out[0])
+        for n in range(1, len(out)):
+            np.multiply(out[n - 1], -0.5, out=out[n])
+
+    def damping(self, x: FloatArray) -> Any:
+        """Return g = 1/(1 + a|x|²), ∇ log g and Δg/g."""
+        squares = np.einsum("ij,ij->i", x, x)
+        g = 1 / (1 + self.a * squares)
+        slope = -2 * self.a * g[:, np.newaxis] * x
+        laplacian = -2 * self.a * x.shape[1] * g + 8 * self.a**2 * squares * g**2
+        return g, slope, laplacian
+
+
+def with_length_scale(kernel: _K, length_scale: float) -> _K:
+    """Return `kernel` at a length-scale, of four digits: no more can be told from draws."""
+    return replace(kernel, length_scale=float(f"{length_scale:.4g}"))  # type: ignore[type-var]
+
+
+def as_kernel(value: Any) -> BaseKernel:
+    """Return `value` if it can serve as a base kernel."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"kernel is the class {value.__name__}; give an object, {value.__name__}()."
+        )
+    if not (callable(getattr(value, "profile", None)) and hasattr(value, "length_scale")):
+        raise TypeError(
+            f"kernel must be one of mcvar.control.kernels, such as Gaussian(), got {value!r}."
+        )
+    kernel: BaseKernel = value
+    return kernel
+
+
+def _powers(t: FloatArray, scale: float, exponent: float, out: FloatArray) -> None:
+    """Derivatives of (1 + scale t)^−exponent."""
+    base = 1 + scale * t
+    np.power(base, -exponent, out=out[0])
+    np.divide(1.0, base, out=base)
+    for n in range(1, len(out)):
+        np.multiply(out[n - 1], base, out=out[n])
+        out[n] *= -scale * (exponent + n - 1)
+
+
+def _check_positive(kernel: Any, name: str, *, optional: bool = False) -> None:
+    value = getattr(kernel, name)
+    if optional and value is None:
+        return
+    number = as_finite_array(name, value)
+    if number.ndim or number <= 0:
+        raise ValueError(f"{name} must be a positive number, got {value!r}.")

@@ -1,0 +1,79 @@
+"""Choosing a control per value, out of fold: from nothing to kernels, and never to the worse."""
+
+import functools
+
+import numpy as np
+import pytest
+
+import mcvar
+from mcvar.integrate.choice import stein_candidates
+from tests.harness import check_never_worse, check_unbiased
+
+
+def normal(rng, n, d=2, **labels):
+    x = rng.standard_normal((n, d))
+    return mcvar.Draws(x, grad_logpdf=-x, **labels)
+
+
+def test_every_value_gets_the_control_that_serves_it():
+    draws = normal(np.random.default_rng(1), 300)
+    x = draws.x
+    noise = np.random.default_rng(2).standard_normal(300)
+    values = np.stack([x[:, 0], x[:, 0] * x[:, 1], noise, np.abs(x[:, 0] + x[:, 1])], axis=1)
+    alone = [mcvar.estimate(v, draws).control for v in values.T]
+    assert alone[0] == "SteinPolynomial(1)"
+    assert alone[1] == "SteinPolynomial(2)"
+    assert alone[2] == "none"
+    assert alone[3].startswith("SteinKernel")
+    together = mcvar.estimate(values, draws)
+    assert together.control.count(" for 1") == 4
+    assert (together.variance_reduction[[0, 1]] > 1e20).all()
+    assert together.variance_reduction[2] == pytest.approx(1, abs=0.1)
+
+
+def test_noise_costs_nothing():
+    """Where controls explain nothing, the estimate is the plain mean, or all but that."""
+
+    @functools.cache
+    def run(seed):
+        rng = np.random.default_rng(seed)
+        return mcvar.estimate(rng.standard_normal((100, 3)), normal(rng, 100), folds=3)
+
+    check_unbiased(run, np.zeros(3), 40)
+    check_never_worse(run, np.zeros(3), np.full(3, 1 / 100), 1.05, 40)
+    plain = sum(run(seed).control == "none" for seed in range(40))
+    assert plain > 25
+
+
+def test_degrees_and_penalties_follow_the_number_of_draws():
+    def names(n, d):
+        draws = normal(np.random.default_rng(3), n, d)
+        return [control.describe() for control in stein_candidates(draws, 5)]
+
+    assert names(30, 2)[:2] == ["SteinPolynomial(1)", "SteinPolynomial(2, 'ridge')"]
+    assert names(500, 2)[:3] == [f"SteinPolynomial({q})" for q in (1, 2, 3)]
+    assert names(500, 2)[3].startswith("SteinKernel(InverseMultiquadric")
+    # In 60 dimensions degree 2 has 1,890 features: too many for 1,000 draws.
+    assert names(1000, 60) == [
+        "SteinPolynomial(1)",
+        "SteinKernel(InverseMultiquadric(), order 1, polynomial of degree 1)",
+    ]
+    # Kernels stop where their systems would be too large to be worth their time.
+    assert not any("Kernel" in name for name in names(30_000, 2))
+
+
+def test_replicates_and_weights_keep_their_designs():
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((512, 2))
+    draws = mcvar.Draws(x, grad_logpdf=-x, replicate=np.repeat(np.arange(16), 32))
+    est = mcvar.estimate(x[:, 0] ** 2, draws)
+    assert est.value == pytest.approx(1, abs=1e-9)
+    assert est.df <= 15
+
+
+def test_more_draws_than_kernels_are_tried_on_are_streamed_through_polynomials():
+    draws = normal(np.random.default_rng(5), 100_000, 3)
+    est = mcvar.estimate(np.exp(draws.x[:, 0] / 2), draws)
+    assert "SteinPolynomial" in est.control
+    assert est.value == pytest.approx(np.exp(1 / 8), abs=5 * est.standard_error)
+    assert est.variance_reduction > 1000
