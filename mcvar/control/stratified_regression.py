@@ -23,6 +23,9 @@ class StratifiedRegression(LinearControl):
     expectations have to hold *given the stratum*. Numbers of events that the sampled path itself
     decides are no strata in this sense; using them biases the estimate (20 % and more).
 
+    Means and probabilities are taken on trust: unlike those of `KnownMean` they are not put to the
+    test, because a thin stratum that no draw fell into would seem to contradict any.
+
     Parameters
     ----------
     stratum : callable
@@ -60,6 +63,8 @@ class StratifiedRegression(LinearControl):
     >>> bool(abs(est.value - (1 + 0.02 / 3)) < 1e-2), bool(est.variance_reduction > 1000)
     (True, True)
     """
+
+    mean_is_stated = False
 
     def __init__(
         self,
