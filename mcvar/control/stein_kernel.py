@@ -189,6 +189,9 @@ class SteinKernel(RegressorMixin, BaseEstimator):
             parts.append(f"{self.n_points_} points")
             if self.parts_[0].points.n < self.n_points_:
                 parts.append(f"{self.parts_[0].points.n} centres")
+            parts.append(f"condition {self.condition_:.0e}")
+            if self.jitter_ > 0:
+                parts.append(f"jitter {self.jitter_:.0e}")
         return f"SteinKernel({', '.join(parts)})"
 
     def _kernels(self) -> tuple[BaseKernel, ...]:
