@@ -9,6 +9,7 @@ from mcvar.control.polynomial import Polynomial
 from mcvar.control.spherical_harmonics import SphericalHarmonics
 from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial import SteinPolynomial
+from mcvar.control.stratified_regression import StratifiedRegression
 
 __all__ = [
     "GaussianSliced",
@@ -19,5 +20,6 @@ __all__ = [
     "SphericalHarmonics",
     "SteinKernel",
     "SteinPolynomial",
+    "StratifiedRegression",
     "kernels",
 ]
