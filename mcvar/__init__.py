@@ -71,7 +71,6 @@ __all__ = [
     "stein_thinning",
     "summary",
     "targets",
-    "torch",
 ]
 
 
