@@ -13,7 +13,8 @@ class RelativeHalfWidth:
 
     A rule that looks after every scenario stops when luck makes the error bar look small. This
     one looks after `least` scenarios and whenever their number has doubled, wants `crashes` of
-    them, and is never met while the tail of the weights forbids to trust the interval.
+    them, and while the tail of the weights forbids to trust the interval it wants one that is
+    `margin` times narrower: an error bar too small by that factor still holds what was asked for.
 
     Parameters
     ----------
@@ -24,6 +25,8 @@ class RelativeHalfWidth:
         Scenarios before the first look.
     crashes : int
         Least number of crashes.
+    margin : float
+        By which an interval must be narrower while it is flagged "heavy-tail".
 
     References
     ----------
@@ -40,6 +43,7 @@ class RelativeHalfWidth:
     confidence: float = 0.90
     least: int = 200
     crashes: int = FEW_CRASHES
+    margin: float = 4.0
 
     def __post_init__(self) -> None:
         if not self.target > 0:
@@ -48,6 +52,8 @@ class RelativeHalfWidth:
             raise ValueError(f"confidence must lie in (0, 1), got {self.confidence!r}.")
         as_count("least", self.least, 2)
         as_count("crashes", self.crashes, 0)
+        if not self.margin >= 1:
+            raise ValueError(f"margin must be at least 1, got {self.margin!r}.")
 
     def next_look(self, n: int) -> int:
         """Return the number of scenarios after which to look next, more than `n`."""
@@ -62,9 +68,9 @@ class RelativeHalfWidth:
 
     def met(self, rate: CrashRate) -> bool:
         """Whether `rate` is good enough."""
+        target = self.target / self.margin if rate.flagged("heavy-tail") else self.target
         return (
             rate.used >= self.least
             and rate.crashes >= self.crashes
-            and rate.relative_half_width <= self.target
-            and not rate.flagged("heavy-tail")
+            and rate.relative_half_width <= target
         )
