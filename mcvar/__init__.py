@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mcvar._version import __version__
 
 if TYPE_CHECKING:
-    from mcvar import control, plot, safety, samplers, sliced, targets, torch
+    from mcvar import control, plot, safety, samplers, sliced, targets
+    from mcvar import torch as torch
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
