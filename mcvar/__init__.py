@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mcvar._version import __version__
 
 if TYPE_CHECKING:
-    from mcvar import control, plot, samplers, sliced, targets
+    from mcvar import control, plot, safety, samplers, sliced, targets
+    from mcvar import torch as torch
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
     from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
@@ -50,7 +51,7 @@ _HOME = {
     "stein_thinning": "mcvar.control.thinning",
     "summary": "mcvar.posterior",
 }
-_MODULES = ("control", "plot", "samplers", "sliced", "targets")
+_MODULES = ("control", "plot", "safety", "samplers", "sliced", "targets", "torch")
 
 __all__ = [
     "ConfidenceInterval",
@@ -73,6 +74,7 @@ __all__ = [
     "evidence",
     "kernel_stein_discrepancy",
     "plot",
+    "safety",
     "samplers",
     "sliced",
     "sliced_wasserstein",

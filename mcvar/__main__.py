@@ -1,4 +1,4 @@
-"""The command line: ``python -m mcvar estimate module:function ...``."""
+"""The command line: ``python -m mcvar estimate ...`` and ``python -m mcvar safety ...``."""
 
 import argparse
 import importlib
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import mcvar
+from mcvar.safety.cli import add_commands
 
 _DESCRIPTION = "Monte Carlo integration with control variates."
 _EPILOG = """\
@@ -31,10 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A user's module is usually in the directory they stand in.
     sys.path.insert(0, os.getcwd())
     try:
+        if options.command == "safety":
+            from mcvar.safety.cli import run_command
+
+            print(run_command(options))
+            return 0
         est = _estimate(options)
         text = _as_text(est, options.level)
         printed = json.dumps(_as_json(est, options.level), indent=2) if options.json else text
-    except (ValueError, TypeError, OverflowError, ImportError) as error:
+    except (ValueError, TypeError, OverflowError, ImportError, OSError) as error:
         print(f"mcvar: {error}", file=sys.stderr)
         return 2
     print(printed)
@@ -77,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     run.add_argument("--progress", action="store_true", help="show a progress bar")
     run.add_argument("--json", action="store_true", help="print one JSON object")
+    add_commands(commands)
     return parser
 
 

@@ -5,9 +5,8 @@ from fractions import Fraction
 import numpy as np
 
 
-def sort_rows(rows, bits, most_moves):
+def sort_rows(rows):
     rows.sort(axis=1)
-    return -1
 
 
 def cost(x, y, a, b, p):

@@ -9,6 +9,7 @@ from mcvar.control.polynomial import Polynomial
 from mcvar.control.spherical_harmonics import SphericalHarmonics
 from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial import SteinPolynomial
+from mcvar.control.stratified_regression import StratifiedRegression
 from mcvar.control.vector_stein_kernel import VectorSteinKernel
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "SphericalHarmonics",
     "SteinKernel",
     "SteinPolynomial",
+    "StratifiedRegression",
     "VectorSteinKernel",
     "kernels",
 ]

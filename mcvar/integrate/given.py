@@ -25,6 +25,8 @@ from mcvar.integrate.score import check_scores
 from mcvar.integrate.tally import MomentTally
 from mcvar.result import Estimate, Look
 
+_TESTED = 2**16  # draws, evenly spread, whose scores are tested
+
 Criterion = Literal["variance", "asymptotic"]
 
 
@@ -161,9 +163,12 @@ def _corrected(
         return correct(None, draws, values, labels)
     if (automatic and uses_scores) or getattr(control, "needs_score", False):
         _check_has_scores(draws)
+        tested = draws
+        if draws.n > _TESTED:
+            tested = draws.take(np.linspace(0, draws.n - 1, _TESTED).astype(np.int64))
         # Draws that do not vary, or depend on one another, are told before their scores are.
-        Coordinates.of(draws.x, draws.weights, "cholesky")
-        check_scores(draws)
+        Coordinates.of(tested.x, tested.weights, "cholesky")
+        check_scores(tested)
     if automatic:
         # Along a chain, what explains single draws may still harm their mean: hence a choice.
         candidates = stein_candidates(draws, folds) if uses_scores else iter([None])

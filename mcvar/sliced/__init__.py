@@ -4,26 +4,37 @@
 these fits better: `sliced_wasserstein_distance` replaces POT's function number for number,
 `SlicedReference` compares many clouds with one, `pairwise_sliced_wasserstein` many with each
 other, `max_sliced_wasserstein` finds the direction of the greatest distance, and
-`sliced_wasserstein_gaussian` needs moments only.
+`sliced_wasserstein_gaussian` needs moments only. For optimisation: `sliced_wasserstein_gradient`,
+`gradient_flow`, `ReservoirSliced`. `StreamingSliced` takes clouds that come in batches.
 """
 
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import sliced_wasserstein
+from mcvar.sliced.flow import GradientFlow, gradient_flow
 from mcvar.sliced.gaussian import sliced_wasserstein_gaussian
+from mcvar.sliced.gradient import SlicedGradient, sliced_wasserstein_gradient
 from mcvar.sliced.maximum import MaxSlicedWasserstein, max_sliced_wasserstein
 from mcvar.sliced.pairwise import pairwise_sliced_wasserstein
 from mcvar.sliced.pot_compatible import sliced_wasserstein_distance
 from mcvar.sliced.reference import SlicedReference
+from mcvar.sliced.reservoir import ReservoirSliced
 from mcvar.sliced.result import SlicedWasserstein
+from mcvar.sliced.streaming import StreamingSliced
 
 __all__ = [
+    "GradientFlow",
     "MaxSlicedWasserstein",
+    "ReservoirSliced",
+    "SlicedGradient",
     "SlicedReference",
     "SlicedWasserstein",
+    "StreamingSliced",
     "directions",
+    "gradient_flow",
     "max_sliced_wasserstein",
     "pairwise_sliced_wasserstein",
     "sliced_wasserstein",
     "sliced_wasserstein_distance",
     "sliced_wasserstein_gaussian",
+    "sliced_wasserstein_gradient",
 ]

@@ -1,7 +1,8 @@
 """How directions are laid out: independent randomisations of one good set.
 
 The error bar comes from the spread of the randomisations' means, so there are at least eight of
-them; in d <= 3, where larger sets gain most, four are accepted when directions are few.
+them; in d <= 3, where larger sets gain most, three are accepted when directions are few: three
+sets of 21 lines beat four of 16 on most shapes by half, and their intervals hold as well.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from mcvar._typing import FloatArray
 from mcvar.samplers.base import REPLICATES, stream_seed
 from mcvar.sliced.directions import KINDS, directions
 
-_GOOD_SIZE = 16  # directions a set, below which d <= 3 takes fewer sets instead
-_FEWEST = 4
+_GOOD_SIZE = 21  # directions a set, below which d <= 3 takes fewer sets instead
+_FEWEST = 3
 _LARGEST_BANK_3D = 128  # the spiral takes over, and needs no optimiser
 _MOST_LINES = 256
 
@@ -54,7 +55,7 @@ def lay_out(method: str, n: int, d: int) -> Design:
         "auto", or one of the kinds of `mcvar.sliced.directions`.
     """
     known_name("method", method, ("auto", *KINDS))
-    if method == "montecarlo" or n < 2 * _FEWEST:
+    if method == "montecarlo" or n < 8:
         kind = "montecarlo" if method == "auto" else method
         return Design(kind, d, n, 1)
     replicates = REPLICATES
@@ -64,16 +65,18 @@ def lay_out(method: str, n: int, d: int) -> Design:
     size = n // replicates
     kind = method
     if method == "auto":
-        kind = _best_kind(size, d)
+        kind = best_kind(size, d)
     if kind == "orthogonal":
-        # Frames beyond the first are independent: each counts as a randomisation.
-        size = min(d, size)
+        # Frames beyond the first are independent: each counts as a randomisation. Asked for by
+        # name they are whole where two fit, as published, though fewer of them judge the error.
+        size = d if method == "orthogonal" and n >= 2 * d else min(d, size)
     elif kind == "bank":
         size = min(size, _MOST_LINES)
     return Design(kind, d, n // size, size)
 
 
-def _best_kind(size: int, d: int) -> str:
+def best_kind(size: int, d: int) -> str:
+    """Return the kind of set that is best for `size` directions in dimension d."""
     if d == 2:
         return "spiral"
     if d == 3:

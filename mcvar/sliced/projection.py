@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mcvar._checks import as_finite_array, as_points
-from mcvar._jit.sorting import sort_rows, sort_weighted_rows
+from mcvar._jit.sorting import accumulate_rows, sort_carrying_rows, sort_long_rows, sort_rows
 from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
 from mcvar._typing import FloatArray
 
@@ -27,6 +27,8 @@ Rows: TypeAlias = npt.NDArray[Any]
 Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
 
 _BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
+_LONG = 2**18  # points whose cells no longer fit the cache
+_LONG_DIGITS = 13  # bits a pass: cells then far outnumber the points
 _MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
 
 
@@ -175,8 +177,7 @@ class Pair:
 
 def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -> None:
     """Run `task` on blocks of directions that depend on the sizes alone, never on `workers`."""
-    step = max(1, _BLOCK // n)
-    blocks = [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+    blocks = blocks_of(rows, n)
     if workers == 1 or len(blocks) == 1:
         for rows_of_block in blocks:
             task(rows_of_block)
@@ -186,37 +187,73 @@ def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -
             pass
 
 
+def blocks_of(rows: int, n: int) -> list[slice]:
+    """Split `rows` directions into blocks that suit clouds of n points."""
+    step = max(1, _BLOCK // n)
+    return [slice(first, min(first + step, rows)) for first in range(0, rows, step)]
+
+
 def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
     """Project a cloud on ``directions (L, d)`` and sort each row."""
-    rows = np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns
-    bits, most_moves = digit_bits(cloud.n), _MOVES * cloud.n
-    carried = None if cloud.weights is None else np.empty(rows.shape)
+    return sort_in_place(project(cloud, directions), cloud.weights)
+
+
+def project(cloud: Cloud, directions: FloatArray) -> Rows:
+    """Project a cloud on ``directions (L, d)``, shape (L, n)."""
+    return np.asarray(np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns)
+
+
+def sort_in_place(rows: Rows, weights: FloatArray | None) -> SortedRows:
+    """Sort each of ``rows (L, n)`` of projections of points with ``weights (n,)``."""
+    if weights is not None:
+        levels = sort_carrying(rows, weights)
+        accumulate_rows(levels)
+        return SortedRows(rows, levels)
+    n = rows.shape[1]
+    bits = _bits(rows)
+
+    def sort(done: int) -> int:
+        if n > _LONG:
+            return int(sort_long_rows(rows[done:], bits[done:], _LONG_DIGITS, _MOVES * n))
+        return int(sort_rows(rows[done:], bits[done:], _cells(n), _MOVES * n))
+
+    _sort_all(len(rows), sort, lambda row: rows[row].sort())
+    return SortedRows(rows, None)
+
+
+def sort_carrying(rows: Rows, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sort ``rows (L, n)`` in place; return their values' ``labels (n,)`` in order, (L, n)."""
+    n = rows.shape[1]
+    bits, carried = _bits(rows), np.empty(rows.shape, labels.dtype)
+
+    def sort(done: int) -> int:
+        parts = rows[done:], bits[done:], labels, _cells(n), _MOVES * n, carried[done:]
+        return int(sort_carrying_rows(*parts))
+
+    def compare(row: int) -> None:
+        order = np.argsort(rows[row])
+        rows[row], carried[row] = rows[row][order], carried[row][order]
+
+    _sort_all(len(rows), sort, compare)
+    return carried
+
+
+def _sort_all(rows: int, sort: Callable[[int], int], compare: Callable[[int], None]) -> None:
+    """Sort by distribution from row to row; by comparison those that it gives up on."""
     done = 0
-    while done < len(rows):
-        if cloud.weights is None or carried is None:
-            bad = sort_rows(rows[done:], bits, most_moves)
-        else:
-            bad = sort_weighted_rows(rows[done:], cloud.weights, bits, most_moves, carried[done:])
-        if bad < 0:
-            break
-        # Heavy tails crowd this row's values into few cells: it takes a comparison sort.
-        row = done + bad
-        if carried is None:
-            rows[row].sort()
-        else:
-            order = np.argsort(rows[row])
-            rows[row] = rows[row][order]
-            carried[row] = carried[row][order]
-        done = row + 1
-    if carried is not None:
-        np.cumsum(carried, axis=1, out=carried)
-        carried[:, -1] = 1.0
-    return SortedRows(rows, carried)
+    while done < rows and (given_up := sort(done)) >= 0:
+        # Heavy tails crowd this row's values into few cells.
+        compare(done + given_up)
+        done += given_up + 1
 
 
-def digit_bits(n: int) -> int:
-    """Bits per counting pass for rows of n values: cells far outnumber the values."""
-    return 9 if n < 4_000 else 10 if n < 40_000 else 11 if n < 400_000 else 13
+def _bits(rows: Rows) -> npt.NDArray[Any]:
+    return rows.view(np.int32 if rows.itemsize == 4 else np.int64)
+
+
+def _cells(n: int) -> int:
+    """Cells for n values: a power of two, one to two for each."""
+    return 1 << int(n).bit_length()
 
 
 def comparison(x: Cloud, y: Cloud, p: float) -> Comparison:

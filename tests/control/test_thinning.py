@@ -46,7 +46,7 @@ def test_thinned_points_stand_for_the_target_better_than_as_many_draws():
 
 def test_wrong_input_is_told():
     x = np.random.default_rng(4).normal(size=(30, 2))
-    with pytest.raises(ValueError, match="expected that of x"):
+    with pytest.raises(ValueError, match="expected that of X"):
         mcvar.stein_thinning(x, x[:, 0], 5)
     with pytest.raises(ValueError, match="m must be at least 1, got 0"):
         mcvar.stein_thinning(x, -x, 0)

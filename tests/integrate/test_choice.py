@@ -77,3 +77,12 @@ def test_more_draws_than_kernels_are_tried_on_are_streamed_through_polynomials()
     assert "SteinPolynomial" in est.control
     assert est.value == pytest.approx(np.exp(1 / 8), abs=5 * est.standard_error)
     assert est.variance_reduction > 1000
+
+
+def test_draws_can_be_taken_with_all_that_is_known_of_them():
+    draws = normal(np.random.default_rng(6), 20, chain=np.repeat([0, 1], 10))
+    part = draws.take(np.array([3, 12]))
+    np.testing.assert_array_equal(part.x, draws.x[[3, 12]])
+    np.testing.assert_array_equal(part.grad_logpdf, -part.x)
+    np.testing.assert_array_equal(part.chain, [0, 1])
+    assert part.weights is None

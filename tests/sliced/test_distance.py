@@ -225,8 +225,8 @@ def test_plot(shapes):
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    ax = mcvar.sliced_wasserstein(*shapes, rng=0).plot()
-    assert len(ax.lines[0].get_xdata()) == 128
+    est = mcvar.sliced_wasserstein(*shapes, rng=0)
+    assert len(est.plot().lines[0].get_xdata()) == est.n
     plt.close("all")
 
 

@@ -1,0 +1,137 @@
+"""Tests that crash rates in the overtaking scenario need, coverage of intervals, and speed.
+
+    python -m benchmarks.safety [--quick] [--crude]
+
+Tests: scenarios for a relative half-width of 0.3 at 90 %, (1.645/0.3)² times the relative variance
+of one scenario, from large samples; for adapted campaigns the median over campaigns, pilot
+included. --crude counts crashes in 1e8 naturalistic scenarios of each driver, for an hour.
+"""
+
+import argparse
+import dataclasses
+import time
+
+import numpy as np
+
+from mcvar import safety
+from mcvar.safety.estimation import estimate_rate
+from mcvar.safety.overtaking import (
+    DRIVERS,
+    Overtaking,
+    crude_run,
+    overtaking_campaign,
+    overtaking_proposal,
+)
+from mcvar.safety.overtaking.study import PILOT
+from mcvar.safety.weights import WeightedScenarios, weigh
+
+TARGET = 0.3
+# Crude rates (--crude, seed 5): 732 and 5233 crashes in 1e8 scenarios, 107 in 4e7.
+CRUDE = {"attentive": 732 / 1e8, "brisk": 107 / 4e7, "sluggish": 5233 / 1e8}
+
+
+def sample_of(driver: str, proposal, n: int, seed: int) -> WeightedScenarios:
+    simulator, parts = Overtaking(driver), []
+    for first in range(0, n, 5_000):
+        batch = safety.Batch(proposal, seed, range(first, min(first + 5_000, n)))
+        simulator(batch)
+        parts.append(weigh(batch.records(), proposal.shares, proposal.threshold))
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
+
+
+def tests(rate: safety.CrashRate) -> float:
+    return rate.used * (rate.relative_half_width / TARGET) ** 2
+
+
+def tests_needed(quick: bool) -> None:
+    n = 5_000 if quick else 100_000
+    one = overtaking_proposal(["usual"], 0.1, defensive=0.0)
+    mixture = overtaking_proposal()
+    print(f"tests for a relative half-width of {TARGET} at 90 %")
+    print(
+        "driver | naturalistic | one surrogate, eps 0.1 | mixture | + global | + ordinal | + value "
+        "| adapted, pilot included | ratio to one surrogate | to naturalistic"
+    )
+    for driver in DRIVERS:
+        crude = 30.07 / CRUDE[driver]
+        single = tests(estimate_rate(sample_of(driver, one, n, 1), "none"))
+        sample = sample_of(driver, mixture, n, 2)
+        rates = [estimate_rate(sample, c) for c in ("none", "global", "ordinal", "value")]
+        adapted = []
+        for seed in range(2 if quick else 8):
+            campaign = overtaking_campaign(driver, seed=seed)
+            rate = campaign.run(max_scenarios=1_000 + PILOT, progress=False)
+            adapted.append(PILOT + tests(rate))
+        total = float(np.median(adapted))
+        cells = [crude, single, *(tests(rate) for rate in rates), total]
+        print(driver, *(f"{cell:.3g}" for cell in cells), f"{single / total:.3g}",
+              f"{crude / total:.3g}", sep=" | ", flush=True)  # fmt: skip
+
+
+def rows_of(sample: WeightedScenarios, first: int, n: int) -> WeightedScenarios:
+    fields = {
+        field.name: getattr(sample, field.name)[first : first + n]
+        for field in dataclasses.fields(sample)
+        if field.name not in ("shares", "threshold", "error")
+    }
+    return dataclasses.replace(sample, **fields)
+
+
+def coverage(quick: bool) -> None:
+    repeats, n = (50 if quick else 400), 1_000
+    print(f"\ncoverage of 90 % intervals at n = {n}, {repeats} repeats, without adaptation")
+    print("driver | covered (auto) | flagged heavy-tail | missed without a flag | variance ratio")
+    for driver in DRIVERS:
+        sample = sample_of(driver, overtaking_proposal(), n * repeats, 3)
+        truth = estimate_rate(sample).value
+        if driver == "sluggish":  # for which the proposal cannot be trusted
+            truth = CRUDE[driver]
+        covered, flagged, silent, gains = [], [], [], []
+        for i in range(repeats):
+            rate = estimate_rate(rows_of(sample, i * n, n))
+            low, high = rate.confidence_interval(0.90)
+            covered.append(low <= truth <= high)
+            flagged.append(rate.flagged("heavy-tail"))
+            silent.append(not covered[-1] and not flagged[-1])
+            gains.append(rate.variance_reduction)
+        shares = [f"{np.mean(found):.3f}" for found in (covered, flagged, silent)]
+        print(driver, *shares, f"{np.median(gains):.3g}", sep=" | ", flush=True)
+
+
+def speed() -> None:
+    crude_run("attentive", 1_000, threads=1)
+    proposal = overtaking_proposal()
+    sample_of("attentive", proposal, 100, 1)
+    naturalistic, weighted = [], []
+    for seed in range(5):
+        start = time.perf_counter()
+        crude_run("attentive", 500_000, seed, threads=1)
+        naturalistic.append(500_000 / (time.perf_counter() - start))
+        start = time.perf_counter()
+        estimate_rate(sample_of("attentive", proposal, 10_000, seed))
+        weighted.append(10_000 / (time.perf_counter() - start))
+    print("\nscenarios per second on one core (best and median of 5)")
+    for name, found in (("naturalistic", naturalistic), ("weighted, two surrogates", weighted)):
+        print(f"{name} | {max(found):,.0f} | {np.median(found):,.0f}", flush=True)
+
+
+def crude_check() -> None:
+    for driver in DRIVERS:
+        rate = crude_run(driver, 100_000_000, 5)
+        print(driver, rate.crashes, *rate.confidence_interval(0.90), flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--crude", action="store_true")
+    options = parser.parse_args()
+    if options.crude:
+        crude_check()
+    else:
+        speed()
+        tests_needed(options.quick)
+        coverage(options.quick)

@@ -1,0 +1,158 @@
+"""Playing scenarios with a simulator, whatever way it is spoken to.
+
+A simulator is one of
+
+* a callable ``simulator(batch)`` that runs the scenarios of a `Batch` side by side;
+* an object with ``reset(rng) -> state`` and ``step(action) -> (state, done, crash)`` or
+  ``(state, done, crash, time_to_collision)``, one scenario at a time;
+* a process of its own: `SubprocessSimulator`, which is an object of the second kind.
+
+What a simulator does wrong becomes a row of the log, never a scenario less.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from mcvar.safety.batch import Batch, Record
+from mcvar.safety.proposal import AdversarialProposal, ProposalError
+
+_MOST_DECISIONS = 100_000  # of one scenario: a simulator beyond it does not end
+
+
+class SimulatorDied(RuntimeError):
+    """The simulator is gone in the middle of a scenario."""
+
+
+class Step(NamedTuple):
+    """What a decision led to.
+
+    Attributes
+    ----------
+    state : sequence of float
+        The state at the next decision.
+    done : bool
+        Whether the scenario is over.
+    crash : bool
+    time_to_collision : float
+        Least time to collision so far in s, NaN where it is not known.
+    """
+
+    state: Any
+    done: bool
+    crash: bool = False
+    time_to_collision: float = np.nan
+
+
+@runtime_checkable
+class StepSimulator(Protocol):
+    """One scenario at a time."""
+
+    def reset(self, rng: np.random.Generator) -> Any:
+        """Begin a scenario; return its first state. All randomness comes from `rng`."""
+
+    def step(self, action: int) -> Any:
+        """Let other road users take `action`; return a `Step`, or a tuple like it."""
+
+
+def check_simulator(simulator: Any) -> None:
+    """Raise TypeError for what is no simulator."""
+    if not (callable(simulator) or isinstance(simulator, StepSimulator)):
+        raise TypeError(
+            f"simulator must be callable with a Batch or have reset and step, got {simulator!r}."
+        )
+
+
+def chunk_size(simulator: Any) -> int:
+    """Scenarios given to a simulator at once: one, or its attribute `chunk` (256 by default)."""
+    if isinstance(simulator, StepSimulator):
+        return 1
+    return int(getattr(simulator, "chunk", 256))
+
+
+def play(
+    simulator: Any, proposal: AdversarialProposal, seed: int, scenarios: Sequence[int]
+) -> list[Record]:
+    """Run `scenarios`; return a record of each, whatever the simulator does.
+
+    Where a batch of many fails, it is halved until the scenario that fails stands alone.
+
+    Raises
+    ------
+    ProposalError
+        What the proposal finds wrong with itself: no scenario could be right.
+    """
+    batch = Batch(proposal, seed, scenarios)
+    start = time.perf_counter()
+    try:
+        if isinstance(simulator, StepSimulator):
+            _step_through(simulator, batch)
+        else:
+            simulator(batch)
+    except ProposalError:
+        raise
+    except Exception as error:
+        if batch.error is not None:
+            raise batch.error from error
+        if batch.n > 1:
+            half = batch.n // 2
+            return [
+                record
+                for part in (scenarios[:half], scenarios[half:])
+                for record in play(simulator, proposal, seed, part)
+            ]
+        status = "failed"
+        if isinstance(error, TimeoutError | SimulatorDied):
+            status = "timeout" if isinstance(error, TimeoutError) else "died"
+        (record,) = batch.records(time.perf_counter() - start)
+        message = f"{type(error).__name__}: {error}"
+        return [record._replace(status=status, crash=False, error=message)]
+    if batch.error is not None:  # a simulator that swallows exceptions does not swallow this
+        raise batch.error
+    return batch.records(time.perf_counter() - start)
+
+
+def lost(
+    proposal: AdversarialProposal, seed: int, scenario: int, status: str, error: str
+) -> Record:
+    """Return the record of a scenario of which nothing came back."""
+    (record,) = Batch(proposal, seed, [scenario]).records()
+    return record._replace(status=status, error=error)
+
+
+def _step_through(simulator: StepSimulator, batch: Batch) -> None:
+    for row in range(batch.n):
+        state = simulator.reset(batch.rng(row))
+        for _ in range(_MOST_DECISIONS):
+            action = batch.decide(_as_states(state), [row])
+            step = _as_step(simulator.step(int(action[0])))
+            state = step.state
+            if step.done:
+                batch.finish([row], [step.crash], _as_states(state), step.time_to_collision)
+                break
+        else:
+            raise RuntimeError(f"no end after {_MOST_DECISIONS} decisions.")
+
+
+def _as_states(state: Any) -> Any:
+    array = np.asarray(state, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"the state has shape {array.shape}; expected numbers, (S,).")
+    return array[np.newaxis]
+
+
+def _as_step(found: Any) -> Step:
+    try:
+        step = Step(*found)
+    except TypeError:
+        raise TypeError(
+            f"step returned {found!r}; expected (state, done, crash) or a Step."
+        ) from None
+    if step.crash and not step.done:
+        raise ValueError("step reported a crash but not the end of the scenario (done).")
+    for name in ("done", "crash"):
+        if not isinstance(getattr(step, name), bool | np.bool_):
+            raise TypeError(f"step returned {name}={getattr(step, name)!r}; expected a bool.")
+    return step

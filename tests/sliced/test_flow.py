@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from mcvar.sliced import ReservoirSliced, gradient_flow, sliced_wasserstein_gradient
+
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(60, 3)), RNG.normal(2.0, 1.0, size=(50, 3))
+
+
+def own(x, y):
+    return sliced_wasserstein_gradient(x, y, n=16, rng=4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["auto", "montecarlo", "orthogonal", own, ReservoirSliced(rng=0), ReservoirSliced(p=1.5)],
+    ids=lambda loss: loss if isinstance(loss, str) else type(loss).__name__,
+)
+def test_arrives(loss):
+    flow = gradient_flow(X, Y, 40, 0.5, loss, rng=1)
+    assert flow.history.shape == (40,)
+    assert flow.history[-1] < 0.02 * flow.history[0]
+    np.testing.assert_allclose(flow.points.mean(axis=0), Y.mean(axis=0), atol=0.1)
+
+
+def test_root_moves_at_constant_speed():
+    far = X[:50] + 100
+    places = [far.mean(axis=0)]
+    gradient_flow(
+        far, Y, 10, 0.5, n=12, root=True, rng=1, callback=lambda k, x, v: places.append(x.mean(0))
+    )
+    speed = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    # ∂SW_2 of a shift Δ is Δ/(|Δ| √d).
+    np.testing.assert_allclose(speed, 0.5 / np.sqrt(3), rtol=0.02)
+
+
+def test_callback_sees_and_stops():
+    seen = []
+
+    def callback(step, points, value):
+        seen.append((step, points, value))
+        return step == 4
+
+    flow = gradient_flow(X, Y, 100, 0.1, callback=callback, rng=1)
+    assert [step for step, _, _ in seen] == [0, 1, 2, 3, 4]
+    assert flow.history.tolist() == [value for _, _, value in seen]
+    np.testing.assert_array_equal(flow.points, seen[-1][1])
+    again = gradient_flow(X, Y, 5, 0.1, rng=1)
+    np.testing.assert_array_equal(flow.points, again.points)
+    assert not np.array_equal(seen[0][1], seen[1][1])
+
+
+def test_input_is_left_alone_and_progress_shows(capsys):
+    before = X.copy()
+    gradient_flow(X, Y, 3, 0.1, progress=True, rng=0)
+    np.testing.assert_array_equal(X, before)
+    assert "3/3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"steps": 0}, ValueError, "steps must be at least 1"),
+        ({"step_size": -1}, ValueError, "step_size must be positive"),
+        ({"loss": "orthogonol"}, ValueError, "did you mean 'orthogonal'"),
+        ({"loss": 3}, TypeError, "loss must be"),
+        ({"loss": own, "root": True}, ValueError, "loss of your own"),
+        ({"loss": lambda x, y: (0.0, x * np.nan)}, ValueError, "gradient holds nan"),
+        ({"loss": lambda x, y: (0.0, x[:3])}, ValueError, r"shape \(60, 3\), got \(3, 3\)"),
+        ({"X": X[:, :2]}, ValueError, "dimension"),
+    ],
+)
+def test_bad_input(options, error, message):
+    arguments = {"X": X, "Y": Y, "steps": 5, "step_size": 0.1, **options}
+    with pytest.raises(error, match=message):
+        gradient_flow(**arguments, rng=0)
