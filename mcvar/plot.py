@@ -103,3 +103,32 @@ def forest(
     ax.set(ylim=(k - 0.4, -0.6), xlabel="error of the posterior mean / posterior sd")
     ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax
+
+
+def correlations(
+    covariance: FloatArray, ax: "Axes | None" = None, *, names: Sequence[str] | None = None
+) -> "Axes":
+    """Draw a covariance between tasks as correlations, from blue (-1) over white to orange (1).
+
+    Parameters
+    ----------
+    covariance : ndarray, shape (T, T)
+    ax : matplotlib Axes, optional
+        Where to draw; a new figure by default.
+    names : sequence of str, length T, optional
+        Names of the tasks; their numbers by default.
+    """
+    colors = import_extra("matplotlib.colors", "plot")
+    ax = axes(ax, figsize=(4.2, 3.6))
+    spread = np.sqrt(np.diagonal(covariance))
+    scale = np.outer(spread, spread)
+    shown = np.divide(covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+    ramp = colors.LinearSegmentedColormap.from_list("correlations", [_BLUE, "white", _ORANGE])
+    image = ax.imshow(shown, cmap=ramp, vmin=-1, vmax=1)
+    ticks = np.arange(len(covariance))
+    labels = [str(t) for t in ticks] if names is None else list(names)
+    ax.set_xticks(ticks, labels)
+    ax.set_yticks(ticks, labels)
+    ax.set(xlabel="task", ylabel="task")
+    ax.figure.colorbar(image, ax=ax, label="correlation")
+    return ax

@@ -1,12 +1,15 @@
 """JointEstimate: several related integrals with their error bars, frozen."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from mcvar._typing import FloatArray
 from mcvar.result import ConfidenceInterval, concise, half_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _SHOWN = 10  # tasks printed before a repr is shortened
 
@@ -57,6 +60,12 @@ class JointEstimate:
         """Return two-sided Student t intervals, one for each task."""
         half: Any = half_width(self.standard_error, self.df, level)
         return ConfidenceInterval(self.value - half, self.value + half)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw what the tasks have in common: the correlations of `task_covariance`."""
+        from mcvar.plot import correlations
+
+        return correlations(self.task_covariance, ax)
 
     def __repr__(self) -> str:
         lines = [f"JointEstimate({len(self.value)} tasks, {self.status})"]

@@ -39,14 +39,34 @@ class Evidence:
     means: JointEstimate
     variances: JointEstimate | None = None
 
+    @property
+    def status(self) -> Literal["converged", "suspect"]:
+        """Whether an error bar of a mean or variance is suspect."""
+        return "suspect" if self.reasons else "converged"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What makes an error bar suspect, in prose."""
+        kinds = ("means", "variances")
+        return tuple(
+            f"{kind}: {reason}"
+            for kind, part in zip(kinds, self._parts, strict=False)
+            for reason in part.reasons
+        )
+
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
         """Return the two-sided interval, by Student's t with the least degrees of freedom."""
-        half = half_width(self.standard_error, float(self.means.df.min()), level)
+        half = half_width(self.standard_error, min(part.df.min() for part in self._parts), level)
         return ConfidenceInterval(self.value - half, self.value + half)
 
     def __repr__(self) -> str:
         shown = concise(self.value, self.standard_error)
-        return f"Evidence({shown}, {len(self.temperatures)} temperatures, {self.means.status})"
+        head = f"Evidence({shown}, {len(self.temperatures)} temperatures, {self.status})"
+        return "\n".join([head, *(f"  {reason}" for reason in self.reasons)])
+
+    @property
+    def _parts(self) -> tuple[JointEstimate, ...]:
+        return (self.means,) if self.variances is None else (self.means, self.variances)
 
 
 def evidence(

@@ -47,6 +47,17 @@ def test_far_better_than_plain_means():
     assert np.median(found.means.variance_reduction) > 50
     low, high = found.confidence_interval()
     assert low < found.value < high
+    assert (found.status == "suspect") == bool(found.means.reasons or found.variances.reasons)
+    assert found.status in repr(found)
+
+
+def test_picture_of_what_tasks_share():
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    ax = mcvar.evidence(*ladder_of_draws(3), LADDER, order=1).means.plot()
+    shown = ax.images[0].get_array()
+    np.testing.assert_allclose(np.diagonal(shown), 1)
+    assert shown[0, 1] == pytest.approx(np.exp(-0.25))
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == [str(t) for t in range(7)]
 
 
 @pytest.mark.parametrize(
