@@ -19,6 +19,11 @@ def is_linear(control: Any) -> "TypeGuard[LinearControl]":
     Told by what it offers, not by its class: scikit-learn, from which the class derives, is loaded
     only where a control is used.
     """
+    if isinstance(control, type):
+        raise TypeError(
+            f"control must be an object, got the class {control.__name__}; give "
+            f"{control.__name__}(...)."
+        )
     return callable(getattr(control, "features", None)) and hasattr(control, "feature_mean")
 
 

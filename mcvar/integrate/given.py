@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mcvar._checks import as_finite_array, known_name
+from mcvar._checks import as_count, as_finite_array, known_name
 from mcvar._typing import FloatArray
 from mcvar.control.standardise import Coordinates
 from mcvar.draws import Draws
@@ -21,10 +21,12 @@ from mcvar.integrate.diagnose import heavy_tails, one_row_rules, reasons_to_susp
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.repeats import merge_repeats
 from mcvar.integrate.score import check_scores
 from mcvar.integrate.tally import MomentTally
 from mcvar.result import Estimate, Look
 
+_ROUNDING = 4 * np.finfo(float).eps
 _TESTED = 2**16  # draws, evenly spread, whose scores are tested
 
 Criterion = Literal["variance", "asymptotic"]
@@ -73,6 +75,8 @@ def analyse(
     if draws.n < 2:
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     known_name("criterion", criterion, ("variance", "asymptotic"))
+    folds = as_count("folds", folds)
+    values, draws = merge_repeats(values, draws)
     pivot: FloatArray | float = 0.0
     if draws.weights is not None and draws.self_normalized:
         # Ratios of weighted means about a value near the mean keep the digits it would cost.
@@ -82,6 +86,8 @@ def analyse(
     combined = combine.with_mean_error(combined, corrected.mean_error)
     if corrected.by_scores:
         combined = allow_for_extremes(combined, corrected.rows, draws)
+        # No sum of floating-point numbers is exact, however well a control fits.
+        combined = combine.with_mean_error(combined, _ROUNDING * np.abs(values).max(axis=0))
     combined = replace(combined, mean=combined.mean + pivot)
     plain = by_design(weighted(values - pivot, draws), draws)
     plain = replace(plain, mean=plain.mean + pivot)

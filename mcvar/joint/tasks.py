@@ -33,7 +33,8 @@ def read_tasks(tasks: Any) -> list[Sheet]:
         other than chains, fewer than 3 draws, or tasks in different dimensions.
     """
     if not isinstance(tasks, Sequence) or isinstance(tasks, str) or not len(tasks):
-        raise TypeError(f"tasks must be a list of (values, mcvar.Draws), got {type(tasks)!r}.")
+        seen = "an empty one" if isinstance(tasks, list | tuple) else repr(type(tasks))
+        raise TypeError(f"tasks must be a list of (values, mcvar.Draws), got {seen}.")
     kept: list[Draws] = []
     columns: list[list[FloatArray]] = []
     places: list[list[int]] = []

@@ -89,6 +89,7 @@ class PosteriorSummary:
         with_control, plain = found.combined, found.plain
         shift, square = with_control.mean[:k], with_control.mean[k:]
         error, square_error = np.sqrt(with_control.variance).reshape(2, k)
+        error = np.hypot(error, np.finfo(float).eps * np.abs(center) * (error > 0))
         plain_variance = (plain.mean[k:] - plain.mean[:k] ** 2) * n / (n - 1)
         variance = square - shift**2
         impossible = (variance <= 0) & (plain_variance > 0)
@@ -98,6 +99,8 @@ class PosteriorSummary:
         for j in range(k):
             said = list(found.reasons[j])
             said += [f"sd: {r}" for r in found.reasons[k + j] if r not in said]
+            if plain_variance[j] == 0:
+                said = ["it has one value in all draws."]
             if impossible[j]:
                 said.append("the controlled variance is not positive; the plain sd is shown.")
             warnings.append(" ".join(said))

@@ -86,3 +86,37 @@ def test_draws_can_be_taken_with_all_that_is_known_of_them():
     np.testing.assert_array_equal(part.grad_logpdf, -part.x)
     np.testing.assert_array_equal(part.chain, [0, 1])
     assert part.weights is None
+
+
+@pytest.mark.parametrize("control", [mcvar.control.SteinPolynomial(2), mcvar.control.SteinKernel()])
+def test_draws_that_repeat_are_one_draw_counted_several_times(control):
+    """Resampled draws: neither independent ones, nor in a fold and in its fit at once."""
+    off, ratio = [], []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((200, 2))
+        values = np.exp(x[:, 0] / 2) + x[:, 1] ** 2
+        chosen = rng.permutation(np.r_[np.arange(200), rng.integers(0, 200, 400)])
+        once = mcvar.estimate(values, mcvar.Draws(x, grad_logpdf=-x), control=control)
+        again = mcvar.estimate(
+            values[chosen], mcvar.Draws(x[chosen], grad_logpdf=-x[chosen]), control=control
+        )
+        assert again.n == 600
+        ratio.append(again.standard_error / once.standard_error)
+        off.append((again.value - np.exp(1 / 8) - 1) / again.standard_error)
+    assert 0.7 < np.median(ratio) < 3
+    assert np.sqrt(np.mean(np.square(off))) < 2.5
+
+
+def test_repeats_keep_weights_and_their_normalisation():
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((50, 1))
+    w = rng.uniform(0.5, 1.5, 50)
+    rows = np.r_[np.arange(50), 3, 3, 7]
+    for normalized in (True, False):
+        draws = mcvar.Draws(
+            x[rows], grad_logpdf=-x[rows], weights=w[rows], self_normalized=normalized
+        )
+        est = mcvar.estimate(x[rows, 0] ** 3, draws, control=None)
+        total = w[rows].sum() if normalized else 53
+        assert est.value == pytest.approx(w[rows] @ x[rows, 0] ** 3 / total, rel=1e-12)
