@@ -11,8 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.kernel_choice import Candidate, Criterion, choose
+from mcvar.control.kernel_options import check_options, kernels_to_try
 from mcvar.control.kernel_system import Solution, condition_bound, factorise, solve
-from mcvar.control.kernels import BaseKernel, Gaussian, Matern, as_kernel
+from mcvar.control.kernels import BaseKernel, Gaussian, Matern
 from mcvar.control.sample import (
     Sample,
     check_enough_points,
@@ -28,6 +29,7 @@ from mcvar.control.stein_gram import SteinGram, SteinPoints
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.thinning import thin
 
+_KERNELS: tuple[BaseKernel, ...] = (Gaussian(), Matern())
 _EXACT = 5000  # points up to which solver="auto" factorises the whole kernel matrix
 _CENTRES = 1000
 _TUNING = 400  # points on which kernel, length-scale and ridge are chosen
@@ -180,7 +182,9 @@ class SteinKernel(RegressorMixin, BaseEstimator):
     def describe(self) -> str:
         """Name kernel, order, polynomial part and, once fitted, what has been chosen."""
         fitted = hasattr(self, "parts_")
-        kernels = [c.kernel for c in self.chosen_] if fitted else self._kernels()
+        kernels = (
+            [c.kernel for c in self.chosen_] if fitted else kernels_to_try(self.kernel, _KERNELS)
+        )
         parts = [*_named(kernels), f"order {self.order}"]
         if self.polynomial_degree is not None:
             parts.append(f"polynomial of degree {self.polynomial_degree}")
@@ -194,26 +198,13 @@ class SteinKernel(RegressorMixin, BaseEstimator):
                 parts.append(f"jitter {self.jitter_:.0e}")
         return f"SteinKernel({', '.join(parts)})"
 
-    def _kernels(self) -> tuple[BaseKernel, ...]:
-        if self.kernel is None:
-            return (Gaussian(), Matern())
-        return tuple(self.kernel) if isinstance(self.kernel, Sequence) else (self.kernel,)
-
     def _checked_options(self) -> tuple[BaseKernel, ...]:
-        if self.order not in (1, 2):
-            raise ValueError(f"order must be 1 or 2, got {self.order!r}.")
+        check_options(self.order, self.polynomial_degree, self.ridge)
         known_name("solver", self.solver, ("auto", "exact", "nystrom"))
         known_name("criterion", self.criterion, ("loo", "reml"))
         if self.standardise is not None:
             known_name("standardise", self.standardise, ("cholesky", "sd"))
-        if self.polynomial_degree is not None:
-            as_count("polynomial_degree", self.polynomial_degree)
-        if self.ridge is not None and not 0 <= float(self.ridge) < np.inf:
-            raise ValueError(f"ridge must be a number >= 0, got {self.ridge!r}.")
-        kernels = tuple(as_kernel(kernel) for kernel in self._kernels())
-        if not kernels:
-            raise ValueError("kernel is an empty sequence; expected at least one kernel.")
-        return kernels
+        return kernels_to_try(self.kernel, _KERNELS)
 
     def _choose(self, kernels: tuple[BaseKernel, ...], sample: Sample) -> tuple[Candidate, ...]:
         m = len(sample.y.T)

@@ -9,10 +9,11 @@ from scipy import linalg
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from mcvar._checks import as_count, known_name
+from mcvar._checks import known_name
 from mcvar._typing import FloatArray, IntArray
+from mcvar.control.kernel_options import check_options, kernels_to_try
 from mcvar.control.kernel_system import solve
-from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern, as_kernel
+from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern
 from mcvar.control.sample import (
     Sample,
     checked_sample,
@@ -26,6 +27,7 @@ from mcvar.control.stein_gram import SteinGram
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, Tasks, checked_covariance, learn
 
+_KERNELS: tuple[BaseKernel, ...] = (InverseMultiquadric(), Matern())
 _TUNING = 400  # observations of all tasks on which everything is learned
 _LEAST_TUNING = 10  # of each task
 _BLOCK = 2048  # rows of the kernel matrix in memory at a time
@@ -174,7 +176,7 @@ class VectorSteinKernel(BaseEstimator):
     def describe(self) -> str:
         """Name kernel, order, polynomial part and, once fitted, what has been learned."""
         fitted = hasattr(self, "dual_")
-        kernels = [self.kernel_] if fitted else self._kernels()
+        kernels = [self.kernel_] if fitted else kernels_to_try(self.kernel, _KERNELS)
         parts = [_named(kernel) for kernel in kernels] + [f"order {self.order}"]
         if self.polynomial_degree is not None:
             parts.append(f"polynomial of degree {self.polynomial_degree}")
@@ -184,24 +186,11 @@ class VectorSteinKernel(BaseEstimator):
             parts.append(f"{self.n_points_} points of {len(self.mean_)} tasks")
         return f"VectorSteinKernel({', '.join(parts)})"
 
-    def _kernels(self) -> tuple[BaseKernel, ...]:
-        if self.kernel is None:
-            return (InverseMultiquadric(), Matern())
-        return tuple(self.kernel) if isinstance(self.kernel, Sequence) else (self.kernel,)
-
     def _checked_options(self) -> tuple[BaseKernel, ...]:
-        if self.order not in (1, 2):
-            raise ValueError(f"order must be 1 or 2, got {self.order!r}.")
-        if self.polynomial_degree is not None:
-            as_count("polynomial_degree", self.polynomial_degree)
-        if self.ridge is not None and not 0 <= float(self.ridge) < np.inf:
-            raise ValueError(f"ridge must be a number >= 0, got {self.ridge!r}.")
+        check_options(self.order, self.polynomial_degree, self.ridge)
         if isinstance(self.task_covariance, str):
             known_name("task_covariance", self.task_covariance, ("learn",))
-        kernels = tuple(as_kernel(kernel) for kernel in self._kernels())
-        if not kernels:
-            raise ValueError("kernel is an empty sequence; expected at least one kernel.")
-        return kernels
+        return kernels_to_try(self.kernel, _KERNELS)
 
     def _choose(
         self, kernels: tuple[BaseKernel, ...], samples: list[Sample], given: FloatArray | None
