@@ -447,7 +447,7 @@ def compiled(driver):
 
     @numba.njit(error_model="numpy", nogil=True)
     def play(s, action, bad):
-        """One second of one scenario; returns the least time to collision, or -1 on NaN."""
+        """Play one second; return the least time to collision, -1 without a finite action."""
         bv_acceleration = act(s, action)
         closest = np.inf
         for _ in range(SUBSTEPS):
@@ -455,7 +455,7 @@ def compiled(driver):
                 a = driver(s[SPEED], s[GAP], s[SPEED] - s[BV_SPEED])
             else:
                 a = driver(s[SPEED], np.inf, 0.0)
-            if np.isnan(a):
+            if not np.isfinite(a):
                 bad[:] = s
                 return -1.0
             closest = min(closest, advance(s, a, bv_acceleration))

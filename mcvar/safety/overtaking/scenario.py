@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -130,8 +131,10 @@ class Overtaking:
                     a = self.driver(speed, gap, speed - float(s[kernel.BV_SPEED]))
                 else:
                     a = self.driver(float(s[kernel.SPEED]), np.inf, 0.0)
+                if not isinstance(a, Real):
+                    raise TypeError(f"the driver returned {a!r}; expected an acceleration in m/s².")
                 acceleration[i] = a
-                if np.isnan(acceleration[i]):
+                if not np.isfinite(acceleration[i]):
                     raise _not_a_number(s)
             kernel.advance_rows(states, rows, acceleration, bv_acceleration, closest, running)
         states[rows, kernel.TIME] += 1.0
@@ -221,4 +224,6 @@ def _not_a_number(s: FloatArray) -> ValueError:
         if s[kernel.PHASE] == 1
         else f"speed={speed:.4g}, gap=inf, closing_speed=0"
     )
-    return ValueError(f"the driver returned nan at {arguments}; expected an acceleration in m/s².")
+    return ValueError(
+        f"the driver returned nan or infinity at {arguments}; expected an acceleration in m/s²."
+    )
