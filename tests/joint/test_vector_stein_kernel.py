@@ -5,7 +5,8 @@ import pytest
 
 from mcvar.control import SteinKernel, VectorSteinKernel
 from mcvar.control.kernels import Gaussian, InverseMultiquadric, Matern
-from mcvar.control.task_covariance import Tasks, _Likelihood
+from mcvar.control.task_covariance import _Likelihood
+from mcvar.control.task_systems import OwnDraws as Tasks
 from tests.joint.cases import EXACT, south
 
 RANK_ONE = np.outer([1.0, 1.3], [1.0, 1.3])
