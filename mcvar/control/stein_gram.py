@@ -120,7 +120,9 @@ class SteinGram:
         for top in range(0, points.n, _ROWS):
             rows = slice(top, min(top + _ROWS, points.n))
             columns = slice(0, rows.stop)
-            self._fill(points.part(rows), points.part(columns), out[rows, columns], slope[rows, columns])
+            self._fill(
+                points.part(rows), points.part(columns), out[rows, columns], slope[rows, columns]
+            )
         diagonal = np.diag_indices(points.n)
         out[diagonal], slope[diagonal] = self.diagonal(points), self.diagonal_slope(points)
         return mirror(out), mirror(slope)

@@ -77,11 +77,11 @@ def learn(
 
     Kernels are compared from the first start, and the best of them then has another.
     """
-    free = covariance is None and observations.count > 1
+    free = covariance is None and observations.n_tasks > 1
     found, problems = [], []
     for kernel in kernels:
         length, ridges = _scalar_fits(observations, kernel, order, ridge)
-        start = np.eye(observations.count) if covariance is None else covariance
+        start = np.eye(observations.n_tasks) if covariance is None else covariance
         if free:
             gram = SteinGram(with_length_scale(kernel, length, exactly=True), order)
             start = _cross_correlation(observations, gram, ridges)
@@ -103,7 +103,7 @@ def _scalar_fits(
 ) -> tuple[float, FloatArray]:
     """Return a common length-scale and ridges (T,) from separate fits of the tasks."""
     lengths: list[float] = []
-    ridges = np.full(observations.count, np.nan)
+    ridges = np.full(observations.n_tasks, np.nan)
     for tasks, x, s, phi, y in observations.alone():
         if len(x) < phi.shape[1] + 3:
             continue  # too few to say anything: it starts where the others do

@@ -62,7 +62,7 @@ class Observations(Protocol):
     """What learning needs of observations."""
 
     @property
-    def count(self) -> int:
+    def n_tasks(self) -> int:
         """Number of tasks T."""
 
     @property
@@ -107,7 +107,7 @@ class OwnDraws(NamedTuple):
         return np.flatnonzero(np.append(True, self.task[1:] != self.task[:-1]))
 
     @property
-    def count(self) -> int:
+    def n_tasks(self) -> int:
         """Number of tasks."""
         return int(self.task[-1]) + 1
 
@@ -145,7 +145,7 @@ class OwnDraws(NamedTuple):
         value += np.log(np.diagonal(small)).sum()
         weight = p
         weight -= np.outer(p_y, degrees / quadratic * p_y)
-        by_noise = 0.5 * np.bincount(task, np.diagonal(weight))
+        by_noise = np.asarray(0.5 * np.bincount(task, np.diagonal(weight)))
         weight *= 0.5
         spread *= matrices.slope
         by_length = float(np.vdot(weight, spread))
@@ -155,7 +155,7 @@ class OwnDraws(NamedTuple):
 
     def alone(self) -> Iterator[Scalar]:
         """Iterate over tasks."""
-        for t in range(self.count):
+        for t in range(self.n_tasks):
             rows = np.flatnonzero(self.task == t)
             phi = self.phi[rows]
             phi = phi[:, (phi != 0).any(axis=0)]
@@ -189,15 +189,15 @@ class SharedDraws(NamedTuple):
     phi: FloatArray
 
     @property
-    def count(self) -> int:
+    def n_tasks(self) -> int:
         """Number of tasks."""
-        return self.y.shape[1]
+        return int(self.y.shape[1])
 
     def matrices(self, gram: SteinGram) -> Matrices:
         """Return the kernel matrix of the draws, (n, n)."""
         kernel, slope = gram.matrix_and_slope(gram.at(self.x, self.s))
         units, units_slope = (
-            np.full(self.count, np.diagonal(each).mean()) for each in (kernel, slope)
+            np.full(self.n_tasks, np.diagonal(each).mean()) for each in (kernel, slope)
         )
         return Matrices(kernel, slope, units, units_slope)
 
@@ -237,7 +237,7 @@ class SharedDraws(NamedTuple):
 
     def alone(self) -> Iterator[Scalar]:
         """Iterate over all tasks, which are together."""
-        yield Scalar(np.arange(self.count), self.x, self.s, self.phi, self.y)
+        yield Scalar(np.arange(self.n_tasks), self.x, self.s, self.phi, self.y)
 
     def cosines(
         self, kernel: FloatArray, duals: list[FloatArray], centred: list[FloatArray]

@@ -24,6 +24,7 @@ from mcvar.control.sample import (
 )
 from mcvar.control.standardise import Coordinates
 from mcvar.control.stein_gram import SteinGram, SteinPoints
+from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, checked_covariance, learn
 from mcvar.control.task_systems import Observations, OwnDraws, SharedDraws, Whitened
@@ -226,6 +227,11 @@ class VectorSteinKernel(BaseEstimator):
         unit = self.unit_[task]
         return np.split(unit * left.residual, ends), np.split(unit * mean, ends)
 
+    def scalar(self) -> SteinKernel:
+        """Return the control of a single integral with the same options."""
+        kernel = self.kernel if self.kernel is not None else _KERNELS
+        return SteinKernel(kernel, self.order, self.polynomial_degree, ridge=self.ridge)
+
     def describe(self) -> str:
         """Name kernel, order, polynomial part and, once fitted, what has been learned."""
         fitted = hasattr(self, "weights_")
@@ -267,11 +273,10 @@ class VectorSteinKernel(BaseEstimator):
             return Learned(kernels[0], np.full(len(samples), float(self.ridge or 0.0)), b, 0.0)
         total = sum(sample.n for sample in samples)
         least = max(_LEAST_TUNING, 2 * len(self.indices_) + 4)
+        sizes = [_TUNING_SHARED if shared else _TUNING * sample.n // total for sample in samples]
         parts = [
-            sample.rows(
-                evenly(sample.n, max(least, _TUNING_SHARED if shared else _TUNING * sample.n // total))
-            )
-            for sample in samples
+            sample.rows(evenly(sample.n, max(least, size)))
+            for sample, size in zip(samples, sizes, strict=True)
         ]
         observations: Observations
         observations = (self._shared_draws if shared else self._own_draws)(parts)[0]

@@ -1,7 +1,7 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
@@ -14,13 +14,18 @@ from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
 from mcvar.integrate.choice import choose, stein_candidates
 from mcvar.integrate.combine import Combined
-from mcvar.integrate.correct import Corrected
+from mcvar.integrate.correct import Corrected, correct
 from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.design import allow_for_extremes, by_design
 from mcvar.integrate.diagnose import heavy_tails, one_row_rules
+from mcvar.integrate.features import is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
+
+_FEW = 1000  # observations up to which each draw is served by a fit on all others
+_ENOUGH = 1000.0  # times less variance than without control, at which no other is tried
+_CLEARLY = 2.0  # times the variance of another control, at which the joint one is given up
 
 
 def estimate_jointly(
@@ -76,19 +81,23 @@ def estimate_jointly(
     sheets = read_tasks(tasks)
     generator = None if rng is None else np.random.default_rng(rng)
     labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
-    whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    corrected = _out_of_fold(control, sheets, labels, folds)
-
     count = sum(len(sheet.places) for sheet in sheets)
+    if count == 1:
+        task_covariances: list[FloatArray] = [np.eye(1)]
+        # Nothing to share: what `estimate` does with a scalar control.
+        only = sheets[0]
+        corrected = [correct(control.scalar(), only.draws, only.values, labels[0])]
+    else:
+        corrected, task_covariances = _out_of_fold(control, sheets, labels, folds)
+
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
+    scalar = control.scalar() if count > 1 else None
     for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(control, sheet, label, folds, joint)
-        found = by_design(chosen.rows, draws, covariance=True)
-        found = allow_for_extremes(found, chosen.rows, draws)
-        found = _no_less(found, chosen.mean_error)
+        chosen = _guard(scalar, sheet, label, folds, joint)
+        found = _error_bars(chosen, draws)
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
         plain = sheet.values.var(axis=0, ddof=1) / draws.n
@@ -108,7 +117,7 @@ def estimate_jointly(
         n=tuple(int(size) for size in n),
         variance_reduction=gain,
         control=tuple(controls),
-        task_covariance=whole.task_covariance_.copy(),
+        task_covariance=np.mean(task_covariances, axis=0),
         status="suspect" if told else "converged",
         reasons=told,
     )
@@ -121,45 +130,87 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
     return labels if rng is None or draws.chain is not None else rng.permutation(labels)
 
 
-def _fit(control: VectorSteinKernel, sheets: list[Sheet], used: list[Any]) -> VectorSteinKernel:
-    """Fit on the draws of each sheet that are `used`."""
-    x, y, s = {}, {}, {}
-    for sheet, rows in zip(sheets, used, strict=True):
-        assert sheet.draws.grad_logpdf is not None
-        for j, place in enumerate(sheet.places):
-            x[place], s[place] = sheet.draws.x[rows], sheet.draws.grad_logpdf[rows]
-            y[place] = sheet.values[rows, j]
-    order = range(len(x))
-    fitted: VectorSteinKernel = clone(control)
-    return fitted.fit([x[t] for t in order], [y[t] for t in order], [s[t] for t in order])
+class _Fits(NamedTuple):
+    """What fits without each fold leave of the values of each sheet, and the B of each fit."""
+
+    corrected: list[Corrected]
+    task_covariances: list[FloatArray]
 
 
 def _out_of_fold(
     control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
-) -> list[Corrected]:
-    """Return values less prediction plus its expectation, from fits without the draw's fold."""
+) -> _Fits:
+    """Return values less prediction plus its expectation, from fits without the draw.
+
+    What is learned for a draw is learned without its fold. With few observations the coefficients
+    then come from all draws but this one, in closed form; otherwise from the other folds.
+    """
     rows = [np.empty_like(sheet.values) for sheet in sheets]
-    means, name = [], ""
+    means, covariances, name = [], [], ""
+    one_by_one = _can_leave_one_out(sheets)
     for fold in range(folds):
-        if not any((label == fold).any() for label in labels):
+        held_out = [label == fold for label in labels]
+        if not any(mask.any() for mask in held_out):
             continue
-        fitted = _fit(control, sheets, [label != fold for label in labels])
+        fitted = clone(control).fit(*_by_task(sheets, [~mask for mask in held_out]))
         means.append(fitted.mean_)
+        covariances.append(fitted.task_covariance_)
         name = name or fitted.describe()
-        for sheet, label, out in zip(sheets, labels, rows, strict=True):
-            held_out = label == fold
-            if not held_out.any():
-                continue
-            assert sheet.draws.grad_logpdf is not None
-            x, s = sheet.draws.x[held_out], sheet.draws.grad_logpdf[held_out]
+        left = _left_out(fitted, sheets) if one_by_one else None
+        for sheet, mask, out in zip(sheets, held_out, rows, strict=True):
             for j, place in enumerate(sheet.places):
-                known = fitted.mean_[place] - fitted.predict(place, x, s)
-                out[held_out, j] = sheet.values[held_out, j] + known
+                if left is not None:
+                    out[mask, j] = left[place][mask]
+                elif mask.any():
+                    x, s = sheet.draws.x[mask], _scores(sheet)[mask]
+                    known = fitted.mean_[place] - fitted.predict(place, x, s)
+                    out[mask, j] = sheet.values[mask, j] + known
     spread = _jackknife(np.array(means))
-    return [
+    corrected = [
         Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
         for sheet, out in zip(sheets, rows, strict=True)
     ]
+    return _Fits(corrected, covariances)
+
+
+def _can_leave_one_out(sheets: list[Sheet]) -> bool:
+    """Say whether draws are few, independent and distinct."""
+    if sum(sheet.values.size for sheet in sheets) > _FEW:
+        return False
+    return all(
+        sheet.draws.chain is None and len(np.unique(sheet.draws.x, axis=0)) == sheet.draws.n
+        for sheet in sheets
+    )
+
+
+def _left_out(fitted: VectorSteinKernel, sheets: list[Sheet]) -> list[FloatArray]:
+    """Return each task's values less prediction plus its expectation, draw by draw left out."""
+    draw, count = {}, 0
+    for sheet in sheets:
+        for place in sheet.places:
+            draw[place] = count + np.arange(sheet.draws.n)
+        count += sheet.draws.n
+    everything = _by_task(sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
+    residual, mean = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
+    return [r + m for r, m in zip(residual, mean, strict=True)]
+
+
+def _by_task(
+    sheets: list[Sheet], used: list[Any]
+) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+    """Return draws, values and scores of each task, where `used`."""
+    x, y, s = {}, {}, {}
+    for sheet, rows in zip(sheets, used, strict=True):
+        for j, place in enumerate(sheet.places):
+            x[place], s[place] = sheet.draws.x[rows], _scores(sheet)[rows]
+            y[place] = sheet.values[rows, j]
+    order = range(len(x))
+    return [x[t] for t in order], [y[t] for t in order], [s[t] for t in order]
+
+
+def _scores(sheet: Sheet) -> FloatArray:
+    assert sheet.draws.grad_logpdf is not None
+    return sheet.draws.grad_logpdf
 
 
 def _jackknife(means: FloatArray) -> FloatArray:
@@ -169,45 +220,58 @@ def _jackknife(means: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt((folds - 1) / folds * squares))
 
 
-def _no_less(found: Combined, spread: FloatArray) -> Combined:
-    """Widen error bars to `spread` where they are less.
+def _error_bars(corrected: Corrected, draws: Draws) -> Combined:
+    """Return means with the error bar of the rows, or that of the expectations where it is larger.
 
     A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
     save far out, where there may be none: how its expectation moves when draws are left out shows
     what it does there.
     """
-    missing = np.sqrt(np.maximum(spread**2 - found.variance, 0.0))
+    found = by_design(corrected.rows, draws, covariance=True)
+    found = allow_for_extremes(found, corrected.rows, draws)
+    missing = np.sqrt(np.maximum(corrected.mean_error**2 - found.variance, 0.0))
     return combine.with_mean_error(found, missing)
 
 
 def _guard(
-    control: VectorSteinKernel, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
+    control: SteinKernel | None, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
 ) -> Corrected:
-    """Take for each task what leaves least variance: joint, scalar, polynomial or no control."""
-    draws, length = sheet.draws, 1
-    if draws.chain is not None:
-        length = correlation_length(sheet.values, draws.chain)
+    """Give tasks of a sheet another control where the joint one is clearly worse for them.
+
+    The others are polynomials, a scalar kernel, and none. They are tried where the joint control
+    leaves something to gain. Squared error bars of few draws are known to a factor of two or so.
+    """
+    draws = sheet.draws
+    plain = correct(None, draws, sheet.values, labels, own=False)
+    of_joint, of_plain = (_error_bars(each, draws).variance for each in (joint, plain))
+    columns = np.flatnonzero(_ENOUGH * of_joint > of_plain)
+    if not len(columns):
+        return joint
+    values = sheet.values[:, columns]
 
     def candidates() -> Iterator[Any]:
         # With few draws a fit on a task's own draws says nothing; that of others may.
         if draws.n >= 2 * folds:
-            for candidate in stein_candidates(draws, folds):
-                is_kernel = isinstance(candidate, SteinKernel)
-                yield _scalar(candidate, sheet, labels) if is_kernel else candidate
-            scalar = SteinKernel(
-                control.kernel, control.order, control.polynomial_degree, ridge=control.ridge
-            )
-            yield _scalar(scalar, sheet, labels)
-        yield joint
+            yield from (each for each in stein_candidates(draws, folds) if is_linear(each))
+            if control is not None:
+                yield _scalar(control, draws, values, labels)
 
-    return choose(candidates(), draws, sheet.values, labels, 1, length=length)
+    length = 1 if draws.chain is None else correlation_length(values, draws.chain)
+    other = choose(candidates(), draws, values, labels, 1, length=length)
+    of_other = _error_bars(other, draws).variance
+    worse = of_joint[columns] > np.minimum(_CLEARLY * of_other, of_plain[columns])
+    rows, errors, names = joint.rows.copy(), joint.mean_error.copy(), list(joint.controls)
+    for k in np.flatnonzero(worse):
+        j = columns[k]
+        rows[:, j], errors[j], names[j] = other.rows[:, k], other.mean_error[k], other.controls[k]
+    return Corrected(rows, errors, tuple(names), True)
 
 
-def _scalar(control: SteinKernel, sheet: Sheet, labels: IntArray) -> Corrected:
+def _scalar(control: SteinKernel, draws: Draws, values: FloatArray, labels: IntArray) -> Corrected:
     """Cross-fit a scalar kernel, and say how its expectations spread over the folds."""
-    fit = cross_fit(control, sheet.draws.x, sheet.values, labels, sheet.draws.grad_logpdf)
+    fit = cross_fit(control, draws.x, values, labels, draws.grad_logpdf)
     first = np.unique(labels, return_index=True)[1]
-    names = (fit.fitted[0].describe(),) * sheet.values.shape[1]
+    names = (fit.fitted[0].describe(),) * values.shape[1]
     return Corrected(fit.residual + fit.mean, _jackknife(fit.mean[first]), names, True)
 
 
