@@ -198,10 +198,10 @@ def leave_out(
     """
     factor, _ = factorise(build, ridge)
     inverse, _ = linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)
-    projection = mirror(inverse.T)
-    on_phi = projection @ phi
+    mirror(inverse.T)
+    on_phi = inverse @ phi
     influence = linalg.solve(phi.T @ on_phi, on_phi.T, assume_a="pos")
-    projection -= on_phi @ influence
+    projection = linalg.blas.dgemm(-1.0, on_phi, influence, 1.0, inverse, overwrite_c=1)
     projected = projection @ y
     residual = np.empty_like(y)
     order = np.argsort(groups, kind="stable")

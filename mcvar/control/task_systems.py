@@ -21,7 +21,10 @@ import numpy as np
 from scipy import linalg
 
 from mcvar._typing import FloatArray, IntArray
+from mcvar.control.sample import Sample, orthonormal, polynomial_part
 from mcvar.control.stein_gram import SteinGram, mirror
+from mcvar.control.stein_polynomial_features import Indices
+from mcvar.control.task_samples import of_task
 
 _TINY = 1e-300
 
@@ -100,6 +103,22 @@ class OwnDraws(NamedTuple):
     y: FloatArray
     phi: FloatArray
     task: IntArray
+
+    @classmethod
+    def of(
+        cls, samples: list[Sample], indices: Indices, unit: FloatArray
+    ) -> "tuple[OwnDraws, list[FloatArray]]":
+        """Return observations in units (T,), and what turns columns into those of polynomials."""
+        phis, backs = [], []
+        for t, sample in enumerate(samples):
+            with of_task(t):
+                phi, back = orthonormal(polynomial_part(sample.x, sample.s, indices))
+            phis.append(phi)
+            backs.append(back)
+        task: IntArray = np.repeat(np.arange(len(samples)), [sample.n for sample in samples])
+        y = np.concatenate([sample.y[:, 0] for sample in samples]) / unit[task]
+        x, s = (np.concatenate([sample[i] for sample in samples]) for i in (0, 1))
+        return cls(x, s, y, linalg.block_diag(*phis), task), backs
 
     @property
     def starts(self) -> IntArray:
@@ -187,6 +206,16 @@ class SharedDraws(NamedTuple):
     s: FloatArray
     y: FloatArray
     phi: FloatArray
+
+    @classmethod
+    def of(
+        cls, samples: list[Sample], indices: Indices, unit: FloatArray
+    ) -> "tuple[SharedDraws, list[FloatArray]]":
+        """Return observations in units (T,), and what turns columns into those of polynomials."""
+        x, s = samples[0].x, samples[0].s
+        phi, back = orthonormal(polynomial_part(x, s, indices))
+        y = np.column_stack([sample.y for sample in samples]) / unit
+        return cls(x, s, y, phi), [back] * len(samples)
 
     @property
     def n_tasks(self) -> int:

@@ -1,8 +1,7 @@
 """Vector-valued Stein kernel control: related integrals that share what they know."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import linalg
@@ -16,9 +15,7 @@ from mcvar.control.kernel_system import jitters, leave_out, singular, solve, sol
 from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern
 from mcvar.control.sample import (
     Sample,
-    checked_sample,
     evenly,
-    orthonormal,
     points_and_scores,
     polynomial_part,
 )
@@ -27,6 +24,7 @@ from mcvar.control.stein_gram import SteinGram, SteinPoints
 from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, checked_covariance, learn
+from mcvar.control.task_samples import checked_samples, same_draws
 from mcvar.control.task_systems import Observations, OwnDraws, SharedDraws, Whitened
 
 _KERNELS: tuple[BaseKernel, ...] = (InverseMultiquadric(), Matern())
@@ -34,6 +32,19 @@ _TUNING = 400  # observations of all tasks on which everything is learned
 _TUNING_SHARED = 120  # draws, where tasks share them
 _LEAST_TUNING = 10  # of each task
 _BLOCK = 512  # rows of the kernel matrix in memory at a time
+
+
+class LeftOutDraws(NamedTuple):
+    """What fits without one draw leave of it.
+
+    `residual` and `mean` are lists of T arrays (n_t,): values less prediction, and the expectation
+    of the prediction, both of the fit without the observation. `mean_of_all` (T,) are expectations
+    of the fit to all of them.
+    """
+
+    residual: list[FloatArray]
+    mean: list[FloatArray]
+    mean_of_all: FloatArray
 
 
 class VectorSteinKernel(BaseEstimator):
@@ -127,7 +138,7 @@ class VectorSteinKernel(BaseEstimator):
             `task_covariance` that is none, a singular system.
         """
         kernels = self._checked_options()
-        samples = _checked_samples(X, y, grad_logpdf)
+        samples = checked_samples(X, y, grad_logpdf)
         d, count = samples[0].x.shape[1], len(samples)
         degree = self.polynomial_degree
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
@@ -141,7 +152,7 @@ class VectorSteinKernel(BaseEstimator):
         given = None
         if not isinstance(self.task_covariance, str):
             given = checked_covariance(self.task_covariance, count)
-        shared = self.ridge != 0 and _same_draws(samples)
+        shared = self.ridge != 0 and same_draws(samples)
         draws = samples[:1] if shared else samples
         self.coordinates_ = Coordinates.of(
             np.concatenate([sample.x for sample in draws]), None, "cholesky"
@@ -186,7 +197,7 @@ class VectorSteinKernel(BaseEstimator):
         y: Sequence[Any],
         grad_logpdf: Sequence[Any],
         together: Sequence[IntArray],
-    ) -> tuple[list[FloatArray], list[FloatArray]]:
+    ) -> LeftOutDraws:
         """Leave draws out of fits with the coordinates and hyper-parameters of this one.
 
         Parameters
@@ -195,15 +206,10 @@ class VectorSteinKernel(BaseEstimator):
             As `fit` takes them, without draws that coincide. They need not be those of the fit.
         together : sequence of T ndarrays of int, shapes (n_t,)
             Observations with equal numbers are left out together.
-
-        Returns
-        -------
-        residual, mean : lists of T ndarrays, shapes (n_t,)
-            Values less prediction, and its expectation, both of the fit without the observation.
         """
         check_is_fitted(self, "weights_")
-        samples = self._standardised(_checked_samples(X, y, grad_logpdf))
-        observations, backs = self._own_draws(samples)
+        samples = self._standardised(checked_samples(X, y, grad_logpdf))
+        observations, backs = OwnDraws.of(samples, self.indices_, self.unit_)
         points = self.gram_.at(observations.x, observations.s)
         groups = np.concatenate(list(together))
         task = observations.task
@@ -222,13 +228,18 @@ class VectorSteinKernel(BaseEstimator):
         influence = constant @ left.influence * left.residual
         for t, row in enumerate(influence):
             moved[t] = np.bincount(groups, row, minlength=moved.shape[1])
-        mean = (constant @ left.beta)[task] - moved[task, groups]
+        of_all = constant @ left.beta
         ends = np.cumsum([sample.n for sample in samples])[:-1]
         unit = self.unit_[task]
-        return np.split(unit * left.residual, ends), np.split(unit * mean, ends)
+        return LeftOutDraws(
+            np.split(unit * left.residual, ends),
+            np.split(unit * (of_all[task] - moved[task, groups]), ends),
+            self.unit_ * of_all,
+        )
 
     def scalar(self) -> SteinKernel:
         """Return the control of a single integral with the same options."""
+        self._checked_options()
         kernel = self.kernel if self.kernel is not None else _KERNELS
         return SteinKernel(kernel, self.order, self.polynomial_degree, ridge=self.ridge)
 
@@ -278,29 +289,9 @@ class VectorSteinKernel(BaseEstimator):
             sample.rows(evenly(sample.n, max(least, size)))
             for sample, size in zip(samples, sizes, strict=True)
         ]
-        observations: Observations
-        observations = (self._shared_draws if shared else self._own_draws)(parts)[0]
+        kind = SharedDraws if shared else OwnDraws
+        observations: Observations = kind.of(parts, self.indices_, self.unit_)[0]
         return learn(observations, kernels, self.order, self.ridge, given)
-
-    def _own_draws(self, samples: list[Sample]) -> tuple[OwnDraws, list[FloatArray]]:
-        """Return all observations, and what turns orthonormal columns into polynomials' own."""
-        phis, backs = [], []
-        for t, sample in enumerate(samples):
-            with _of_task(t):
-                phi, back = orthonormal(polynomial_part(sample.x, sample.s, self.indices_))
-            phis.append(phi)
-            backs.append(back)
-        task: IntArray = np.repeat(np.arange(len(samples)), [sample.n for sample in samples])
-        y = np.concatenate([sample.y[:, 0] for sample in samples]) / self.unit_[task]
-        x, s = (np.concatenate([sample[i] for sample in samples]) for i in (0, 1))
-        return OwnDraws(x, s, y, linalg.block_diag(*phis), task), backs
-
-    def _shared_draws(self, samples: list[Sample]) -> tuple[SharedDraws, FloatArray]:
-        """Return the same for tasks on the same draws."""
-        x, s = samples[0].x, samples[0].s
-        phi, back = orthonormal(polynomial_part(x, s, self.indices_))
-        y = np.column_stack([sample.y for sample in samples]) / self.unit_
-        return SharedDraws(x, s, y, phi), back
 
     def _between_tasks(self, points: SteinPoints, task: IntArray) -> FloatArray:
         """Return the lower triangle of the matrix-valued kernel, shape (N, N)."""
@@ -311,7 +302,7 @@ class VectorSteinKernel(BaseEstimator):
         return lower
 
     def _solve(self, samples: list[Sample]) -> None:
-        observations, backs = self._own_draws(samples)
+        observations, backs = OwnDraws.of(samples, self.indices_, self.unit_)
         task, b = observations.task, self.task_covariance_
         self.points_ = self.gram_.at(observations.x, observations.s)
         units = observations.mean_by_task(self.gram_.diagonal(self.points_))
@@ -328,7 +319,7 @@ class VectorSteinKernel(BaseEstimator):
 
     def _solve_shared(self, samples: list[Sample]) -> None:
         """Solve as many systems of the size of one task as there are tasks."""
-        observations, back = self._shared_draws(samples)
+        observations, backs = SharedDraws.of(samples, self.indices_, self.unit_)
         b = self.task_covariance_
         self.points_ = self.gram_.at(observations.x, observations.s)
         size = np.diagonal(b) * self.gram_.diagonal(self.points_).mean()
@@ -347,7 +338,6 @@ class VectorSteinKernel(BaseEstimator):
             raise singular(len(observations.x))
         self.weights_ = solution.dual @ turned.forward.T @ b
         beta = solution.beta @ turned.backward.T
-        backs = [back] * len(samples)
         self._keep(backs, beta, jitter * float(size.mean()), solution.condition)
 
     def _keep(
@@ -363,52 +353,6 @@ class VectorSteinKernel(BaseEstimator):
         )
         self.jitter_, self.condition_ = jitter, condition
         self.mean_ = self.unit_ * self.beta_[0]
-
-
-def _same_draws(samples: list[Sample]) -> bool:
-    """Say whether several tasks have all draws, and the scores there, in common."""
-    first = samples[0]
-    return len(samples) > 1 and all(
-        np.array_equal(first.x, other.x) and np.array_equal(first.s, other.s)
-        for other in samples[1:]
-    )
-
-
-def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
-    """Return the distinct draws of every task, or say what is wrong with them."""
-    sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
-    if len(set(sizes.values())) > 1 or not len(x):
-        seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
-        raise ValueError(f"got tasks {seen}; expected the same number, at least 1, in each.")
-    if all(np.ndim(values) == 0 for values in y):
-        raise ValueError(
-            "y holds numbers; expected one array for each task. This control serves "
-            "mcvar.estimate_jointly; for a single integral use SteinKernel."
-        )
-    samples = []
-    for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
-        with _of_task(t):
-            if np.ndim(values) != 1:
-                raise ValueError(
-                    f"y has shape {np.shape(values)}; expected one value a draw, (n,)."
-                )
-            samples.append(checked_sample(points, values, score, None))
-    dimensions = [sample.x.shape[1] for sample in samples]
-    if len(set(dimensions)) > 1:
-        raise ValueError(
-            f"tasks have draws in {dimensions} dimensions; a kernel between tasks needs draws of "
-            "the same space."
-        )
-    return samples
-
-
-@contextmanager
-def _of_task(t: int) -> Iterator[None]:
-    """Say which task an error is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"task {t}: {error}") from error
 
 
 def _named(kernel: BaseKernel) -> str:

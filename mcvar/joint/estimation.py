@@ -1,6 +1,7 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.base import clone
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.control import SteinKernel, VectorSteinKernel
+from mcvar.control.task_covariance import checked_covariance
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
@@ -23,9 +25,9 @@ from mcvar.integrate.folding import fold_labels
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
 
-_FEW = 1000  # observations up to which each draw is served by a fit on all others
+_FEW = 2000  # observations up to which each draw is served by a fit on all others
 _ENOUGH = 1000.0  # times less variance than without control, at which no other is tried
-_CLEARLY = 2.0  # times the variance of another control, at which the joint one is given up
+_CLEARLY = 4.0  # times the variance of another control, at which the joint one is given up
 
 
 def estimate_jointly(
@@ -34,10 +36,16 @@ def estimate_jointly(
     """Estimate related integrals with one control that they share.
 
     Fidelities of a simulator, posteriors of neighbouring data sets, temperatures of a ladder: what
-    one integrand teaches about another spares evaluations of it. The control is cross-fitted, and
-    a task that it does not serve gets a scalar `SteinKernel`, a `SteinPolynomial` or no control,
-    whichever leaves the least variance out of fold. Error bars are those of what is left out of
-    fold, or the jackknife's over folds of the expectation itself where that is larger.
+    one integrand teaches about another spares evaluations of it. Length-scale, noises and
+    covariance between tasks are learned without the fold of a draw. Of up to 2,000 independent
+    observations each is then corrected by a fit to all draws but itself, in closed form; of more,
+    by a fit to the other folds. With few observations the value is then moved, by one standard
+    error at most, towards the expectation of a fit to all draws, which errs less and has a bias.
+
+    A task for which this leaves clearly more variance than a scalar `SteinKernel`, a
+    `SteinPolynomial` or no control gets one of those; a single task is what `estimate` makes of
+    it with a `SteinKernel`. Error bars are those of what is left out of fold, or the jackknife's
+    over folds of the expectation itself where that is larger.
 
     Parameters
     ----------
@@ -47,7 +55,7 @@ def estimate_jointly(
     control : VectorSteinKernel, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int
-        Parts of each task's draws; each is corrected by a control that was fitted on the others.
+        Parts of each task's draws; what corrects one of them is learned on the others.
     rng : int, Generator, SeedSequence or None
         Puts draws into folds at random. By default they take turns, which is as good where
         they are independent. Chains are cut into contiguous blocks in any case.
@@ -83,12 +91,17 @@ def estimate_jointly(
     labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
     count = sum(len(sheet.places) for sheet in sheets)
     if count == 1:
-        task_covariances: list[FloatArray] = [np.eye(1)]
         # Nothing to share: what `estimate` does with a scalar control.
-        only = sheets[0]
+        only, b = sheets[0], control.task_covariance
+        task_covariances = [np.eye(1) if isinstance(b, str) else checked_covariance(b, 1)]
         corrected = [correct(control.scalar(), only.draws, only.values, labels[0])]
     else:
-        corrected, task_covariances = _out_of_fold(control, sheets, labels, folds)
+        corrected, task_covariances, means = _out_of_fold(control, sheets, labels, folds)
+        if means is not None:
+            corrected = [
+                _towards(means[list(sheet.places)], part)
+                for sheet, part in zip(sheets, corrected, strict=True)
+            ]
 
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
@@ -131,10 +144,14 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
 
 
 class _Fits(NamedTuple):
-    """What fits without each fold leave of the values of each sheet, and the B of each fit."""
+    """What fits without each fold leave of the values of each sheet, and the B of each fit.
+
+    `means` (T,) are the expectations of fits to all draws, where they come for nothing.
+    """
 
     corrected: list[Corrected]
     task_covariances: list[FloatArray]
+    means: FloatArray | None
 
 
 def _out_of_fold(
@@ -146,7 +163,7 @@ def _out_of_fold(
     then come from all draws but this one, in closed form; otherwise from the other folds.
     """
     rows = [np.empty_like(sheet.values) for sheet in sheets]
-    means, covariances, name = [], [], ""
+    means, to_all, covariances, name = [], [], [], ""
     one_by_one = _can_leave_one_out(sheets)
     for fold in range(folds):
         held_out = [label == fold for label in labels]
@@ -156,7 +173,10 @@ def _out_of_fold(
         means.append(fitted.mean_)
         covariances.append(fitted.task_covariance_)
         name = name or fitted.describe()
-        left = _left_out(fitted, sheets) if one_by_one else None
+        left: list[FloatArray] | None = None
+        if one_by_one:
+            left, mean = _left_out(fitted, sheets)
+            to_all.append(mean)
         for sheet, mask, out in zip(sheets, held_out, rows, strict=True):
             for j, place in enumerate(sheet.places):
                 if left is not None:
@@ -170,7 +190,24 @@ def _out_of_fold(
         Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
         for sheet, out in zip(sheets, rows, strict=True)
     ]
-    return _Fits(corrected, covariances)
+    return _Fits(corrected, covariances, np.mean(to_all, axis=0) if one_by_one else None)
+
+
+def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
+    """Move values to the expectations of fits to all draws, as far as they agree with them.
+
+    Leaving out the draw furthest out asks a fit to extrapolate, and its noise is most of the
+    error of an unbiased value. The fit to all draws has less, and a bias. Where the gap between
+    them is within the standard error of the rows, nothing tells of a bias; where it is larger, all
+    of it but error²/gap is taken to be one (as James and Stein shrink means). So no value is more
+    than one standard error from an unbiased one.
+    """
+    rows = corrected.rows
+    gap = means - rows.mean(axis=0)
+    square = rows.var(axis=0, ddof=1) / len(rows)
+    within = gap**2 <= square
+    share = np.divide(square, gap**2, out=np.ones_like(gap), where=~within)
+    return replace(corrected, rows=rows + gap * share)
 
 
 def _can_leave_one_out(sheets: list[Sheet]) -> bool:
@@ -183,16 +220,21 @@ def _can_leave_one_out(sheets: list[Sheet]) -> bool:
     )
 
 
-def _left_out(fitted: VectorSteinKernel, sheets: list[Sheet]) -> list[FloatArray]:
-    """Return each task's values less prediction plus its expectation, draw by draw left out."""
+def _left_out(
+    fitted: VectorSteinKernel, sheets: list[Sheet]
+) -> tuple[list[FloatArray], FloatArray]:
+    """Return each task's values less prediction plus its expectation, draw by draw left out.
+
+    And the expectations (T,) of a fit that leaves none out.
+    """
     draw, count = {}, 0
     for sheet in sheets:
         for place in sheet.places:
             draw[place] = count + np.arange(sheet.draws.n)
         count += sheet.draws.n
     everything = _by_task(sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    residual, mean = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
-    return [r + m for r, m in zip(residual, mean, strict=True)]
+    left = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
+    return [r + m for r, m in zip(left.residual, left.mean, strict=True)], left.mean_of_all
 
 
 def _by_task(
@@ -239,7 +281,8 @@ def _guard(
     """Give tasks of a sheet another control where the joint one is clearly worse for them.
 
     The others are polynomials, a scalar kernel, and none. They are tried where the joint control
-    leaves something to gain. Squared error bars of few draws are known to a factor of two or so.
+    leaves something to gain. Clearly worse are error bars twice as long: no better are those of few
+    draws known, and that of the joint control is long for a value that has been moved.
     """
     draws = sheet.draws
     plain = correct(None, draws, sheet.values, labels, own=False)

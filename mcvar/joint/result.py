@@ -34,7 +34,8 @@ class JointEstimate:
     control : tuple of str, length T
         What served each task: the joint control, a control of its own, or none.
     task_covariance : ndarray, shape (T, T)
-        B of the joint control fitted on all draws, for tasks in units of their standard deviation.
+        B of the joint control, for tasks in units of their standard deviation: as given, or the
+        mean of what is learned without each fold.
     status : {"converged", "suspect"}
     reasons : tuple of str
         What makes an error bar suspect, in prose.

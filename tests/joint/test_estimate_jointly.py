@@ -8,6 +8,8 @@ import pytest
 import mcvar
 from mcvar.control import SteinKernel, VectorSteinKernel
 from mcvar.control.kernels import Gaussian, InverseMultiquadric, Matern
+from mcvar.joint import estimation
+from mcvar.joint.tasks import read_tasks
 from tests.harness import check_coverage, check_never_worse, check_unbiased
 from tests.joint.cases import EXACT, VARIANCES, as_tasks, south
 
@@ -24,8 +26,38 @@ def run(seed):
     return mcvar.estimate_jointly(as_tasks(*south(seed, (24, 24))), GIVEN, folds=4)
 
 
+@cache
+def run_unbiased(seed):
+    """The same, without the move towards the fit to all draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimation, "_towards", lambda means, corrected: corrected)
+        return mcvar.estimate_jointly(as_tasks(*south(seed, (24, 24))), GIVEN, folds=4)
+
+
 def test_unbiased():
-    check_unbiased(run, EXACT, REPEATS)
+    check_unbiased(run_unbiased, EXACT, REPEATS)
+
+
+def test_no_value_is_far_from_an_unbiased_one():
+    for seed in range(REPEATS):
+        found, unbiased = run(seed), run_unbiased(seed)
+        assert (np.abs(found.value - unbiased.value) <= found.standard_error).all()
+
+
+def test_values_err_less_than_unbiased_ones():
+    errors = {"moved": [], "unbiased": []}
+    for seed in range(12):
+        sheets = read_tasks(as_tasks(*south(seed, (50, 50))))
+        labels = [np.arange(50) % 5] * 2
+        control = VectorSteinKernel(InverseMultiquadric())
+        fits = estimation._out_of_fold(control, sheets, labels, 5)
+        moved = [
+            estimation._towards(fits.means[[t]], part) for t, part in enumerate(fits.corrected)
+        ]
+        for name, parts in {"moved": moved, "unbiased": fits.corrected}.items():
+            errors[name].append([part.rows.mean() - EXACT[t] for t, part in enumerate(parts)])
+    squares = {name: np.mean(np.square(found), axis=0) for name, found in errors.items()}
+    assert (squares["moved"] < 0.7 * squares["unbiased"]).all()
 
 
 def test_intervals_cover():

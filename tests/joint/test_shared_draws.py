@@ -8,9 +8,11 @@ import pytest
 import mcvar
 from mcvar.control import VectorSteinKernel
 from mcvar.control.kernels import Gaussian, InverseMultiquadric
+from mcvar.control.sample import checked_sample
 from mcvar.control.stein_gram import SteinGram
 from mcvar.control.task_systems import OwnDraws, SharedDraws
-from mcvar.joint.estimation import _out_of_fold
+from mcvar.integrate.correct import Corrected
+from mcvar.joint.estimation import _out_of_fold, _towards
 from mcvar.joint.tasks import Sheet
 from tests.joint.cases import south
 
@@ -109,7 +111,8 @@ def test_leaving_out_equals_fits_without_the_draw(degree):
         ridge=1e-2,
     ).fit(x, y, s)
     together = [np.arange(9), np.array([0, 20, 21, 22, 23, 24, 25])]
-    residual, mean = control.leave_one_out(x, y, s, together)
+    residual, mean, mean_of_all = control.leave_one_out(x, y, s, together)
+    np.testing.assert_allclose(mean_of_all, control.mean_, rtol=1e-9)
     for number in (3, 0, 22):
         held_out = [group == number for group in together]
         rest = _RefitAt(control)
@@ -132,9 +135,9 @@ class _RefitAt(VectorSteinKernel):
 
     def fit(self, x, y, s):
         samples = self._standardised(
-            [mcvar.control.sample.checked_sample(*each, None) for each in zip(x, y, s, strict=True)]
+            [checked_sample(*each, None) for each in zip(x, y, s, strict=True)]
         )
-        observations = self._own_draws(samples)[0]
+        observations = OwnDraws.of(samples, self.indices_, self.unit_)[0]
         units = observations.mean_by_task(
             self.gram_.diagonal(self.gram_.at(observations.x, observations.s))
         )
@@ -161,3 +164,12 @@ def test_no_value_has_a_say_in_its_own_prediction():
     after = rows(moved)
     assert after[0].rows[6, 0] - before[0].rows[6, 0] == pytest.approx(1.5, rel=1e-6)
     assert np.abs(after[0].rows[[2, 10], 0] - before[0].rows[[2, 10], 0]).min() > 0
+
+
+def test_value_is_that_of_all_draws_within_one_standard_error():
+    rows = np.random.default_rng(6).normal(size=(50, 3))
+    bar = rows.std(axis=0, ddof=1) / np.sqrt(50)
+    corrected = Corrected(rows, np.zeros(3), ("",) * 3, True)
+    means = rows.mean(axis=0) + np.array([0.5, -3.0, 1e9]) * bar
+    moved = (_towards(means, corrected).rows - rows) / bar
+    np.testing.assert_allclose(moved, np.tile([0.5, -1 / 3, 1e-9], (50, 1)), rtol=1e-6)

@@ -1,0 +1,55 @@
+"""The draws that a vector-valued control is fitted on: checked, task by task."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from mcvar.control.sample import Sample, checked_sample
+
+
+def same_draws(samples: list[Sample]) -> bool:
+    """Say whether several tasks have all draws, and the scores there, in common."""
+    first = samples[0]
+    return len(samples) > 1 and all(
+        np.array_equal(first.x, other.x) and np.array_equal(first.s, other.s)
+        for other in samples[1:]
+    )
+
+
+def checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
+    """Return the distinct draws of every task, or say what is wrong with them."""
+    sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
+    if len(set(sizes.values())) > 1 or not len(x):
+        seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
+        raise ValueError(f"got tasks {seen}; expected the same number, at least 1, in each.")
+    if all(np.ndim(values) == 0 for values in y):
+        raise ValueError(
+            "y holds numbers; expected one array for each task. This control serves "
+            "mcvar.estimate_jointly; for a single integral use SteinKernel."
+        )
+    samples = []
+    for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
+        with of_task(t):
+            if np.ndim(values) != 1:
+                raise ValueError(
+                    f"y has shape {np.shape(values)}; expected one value a draw, (n,)."
+                )
+            samples.append(checked_sample(points, values, score, None))
+    dimensions = [sample.x.shape[1] for sample in samples]
+    if len(set(dimensions)) > 1:
+        raise ValueError(
+            f"tasks have draws in {dimensions} dimensions; a kernel between tasks needs draws of "
+            "the same space."
+        )
+    return samples
+
+
+@contextmanager
+def of_task(t: int) -> Iterator[None]:
+    """Say which task an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"task {t}: {error}") from error
