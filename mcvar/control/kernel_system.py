@@ -37,7 +37,9 @@ class Spectrum:
     def __init__(
         self, vectors: FloatArray, values: FloatArray, phi: FloatArray, y: FloatArray
     ) -> None:
-        self.vectors, self.values = vectors, np.maximum(values, 0.0)
+        # Rounding leaves eigenvalues of this size, of either sign, where they are less.
+        self.vectors = vectors
+        self.values = np.maximum(values, np.finfo(float).eps * values.max())
         self._squares = vectors**2
         both = np.column_stack([phi, y])
         self.n, self._q = phi.shape
@@ -220,7 +222,7 @@ class Tridiagonal:
     Parameters
     ----------
     lower : ndarray, shape (n, n)
-        The lower triangle of K; its memory is reused, and none of that size is asked for.
+        The lower triangle of K, n > 1; its memory is reused, and none of that size is asked for.
 
     References
     ----------
@@ -242,11 +244,10 @@ class Tridiagonal:
     def rotate(self, columns: FloatArray, *, back: bool = False) -> FloatArray:
         """Return Q' times columns (n, m), or Q times them."""
         out = columns.copy()
-        if len(out) > 1:
-            out[1:] = linalg.lapack.dormqr(
-                "L", "N" if back else "T", self._reflectors, self._tau, out[1:],
-                lwork=_PANEL * out.shape[1],
-            )[0]  # fmt: skip
+        out[1:] = linalg.lapack.dormqr(
+            "L", "N" if back else "T", self._reflectors, self._tau, out[1:],
+            lwork=_PANEL * out.shape[1],
+        )[0]  # fmt: skip
         return out
 
     def factor(self, c: float) -> tuple[FloatArray, FloatArray] | None:
