@@ -18,3 +18,11 @@ class ScoreError(ValueError):
 
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+class CheckpointError(OSError):
+    """A checkpoint that cannot be used, or written; the message says why and what is kept."""
+
+
+class LostWorkersError(RuntimeError):
+    """Workers died on the same task again and again; the message names the task."""
