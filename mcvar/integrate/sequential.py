@@ -91,7 +91,9 @@ def estimate_by_drawing(problem: Problem, goal: Goal, runner: Runner, progress: 
         raise _too_early(function) from None
     tally = _tally(chosen, control is None, target, recipe, problem)
     spent = function.n_evaluations
-    plans = schedule(recipe, budget - spent, tolerance=tolerance is not None)
+    plans = schedule(
+        recipe, budget - spent, tolerance=tolerance is not None, limited=runner.is_limited
+    )
     check_enough(chosen, plans[-1].n, recipe, problem.folds)
     _logger.info("trained on %d evaluations: %s", spent, prepared.description or recipe.name)
 

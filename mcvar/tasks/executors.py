@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -107,9 +108,11 @@ _UNPICKLABLE = (
 
 def _processes(count: int) -> Executor:
     # Not by fork, which copies the locks of whatever threads Numba and BLAS have running.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, context, _leave_interrupts_to_the_driver)
-
-
-def _leave_interrupts_to_the_driver() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    if threading.current_thread() is threading.main_thread():
+        # Ctrl-C reaches all processes of a terminal, and is for this one to handle. What is ignored
+        # here stays ignored in processes that start now, which the first task makes them do.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        pool.submit(int)
+        signal.signal(signal.SIGINT, before)
+    return pool

@@ -91,6 +91,11 @@ class Runner:
         self.looked_up = 0  # results that the checkpoint had
 
     @property
+    def is_limited(self) -> bool:
+        """Whether there is an end to its time."""
+        return self._deadline is not None
+
+    @property
     def seconds(self) -> float:
         """Time since the runner was made."""
         return time.monotonic() - self._started
