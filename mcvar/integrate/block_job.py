@@ -8,7 +8,8 @@ import numpy as np
 
 from mcvar.draws import Draws
 from mcvar.integrate.integrand import Integrand, Learned, OutsideSupportError
-from mcvar.integrate.tally import MomentTally, Tally
+from mcvar.integrate.moment_tally import MomentTally
+from mcvar.integrate.tally import Tally
 from mcvar.moments import Moments
 from mcvar.samplers import CHUNK, BlockedStream, Sampler, Stream, stream_seed
 from mcvar.targets import Product, Target
