@@ -11,7 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.kernel_choice import Candidate, Criterion, choose
-from mcvar.control.kernel_options import check_options, kernels_to_try
+from mcvar.control.kernel_options import (
+    MAX_MEMORY,
+    check_memory,
+    check_options,
+    kernels_to_try,
+)
 from mcvar.control.kernel_system import Solution, condition_bound, factorise, solve
 from mcvar.control.kernels import BaseKernel, Gaussian, Matern
 from mcvar.control.sample import (
@@ -75,6 +80,8 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         there, or unit variances, or are left alone.
     n_centres : int
         Centres of Nyström's approximation.
+    max_memory : float
+        Bytes that the matrix of an exact system may take; 8 for every pair of draws.
 
     Attributes
     ----------
@@ -116,6 +123,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         criterion: Criterion = "loo",
         standardise: Standardise | None = "cholesky",
         n_centres: int = _CENTRES,
+        max_memory: float = MAX_MEMORY,
     ) -> None:
         self.kernel = kernel
         self.order = order
@@ -125,6 +133,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         self.criterion = criterion
         self.standardise = standardise
         self.n_centres = n_centres
+        self.max_memory = max_memory
 
     def fit(self, X: Any, y: Any, grad_logpdf: Any, sample_weight: Any = None) -> "SteinKernel":
         """Choose hyper-parameters and fit.
@@ -253,6 +262,12 @@ class SteinKernel(RegressorMixin, BaseEstimator):
     def _solve_exact(
         self, gram: SteinGram, sample: Sample, ridge: float
     ) -> tuple[SteinPoints, Solution]:
+        check_memory(
+            sample.n,
+            self.max_memory,
+            'take solver="nystrom" with n_centres, thin the draws (mcvar.stein_thinning), or use '
+            "SteinPolynomial, whose memory does not grow with them.",
+        )
         points = gram.at(sample.x, sample.s)
         unit = float(gram.diagonal(points).mean())
         noise = np.ones(sample.n) if sample.weights is None else 1 / sample.weights
