@@ -1,6 +1,6 @@
 """Base kernels of Stein kernels: Gaussian, Matérn, rational quadratic, and two more.
 
-Each is a function κ of t = |x − y|²/ℓ², with ℓ the length-scale, and knows its derivatives; a
+Each is a function κ of ``t = |x − y|²/ℓ²``, with ℓ the length-scale, and knows its derivatives; a
 `Product` also damps far points. A kernel of your own is a frozen dataclass with the same method
 `profile`. Where the length-scale is left out, the control that uses the kernel chooses it.
 """
@@ -110,7 +110,7 @@ def _bessel(p: int, u: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class RationalQuadratic(_Radial):
-    """(1 + |x − y|²/(2αℓ²))^−α, a mixture of Gaussian kernels of many length-scales.
+    """``(1 + |x − y|²/(2αℓ²))^−α``, a mixture of Gaussian kernels of many length-scales.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ class RationalQuadratic(_Radial):
 
 @dataclass(frozen=True)
 class InverseMultiquadric(_Radial):
-    """(1 + |x − y|²/ℓ²)^−β, whose discrepancy tells convergence of draws.
+    """``(1 + |x − y|²/ℓ²)^−β``, whose discrepancy tells convergence of draws.
 
     Parameters
     ----------

@@ -2,10 +2,10 @@
 
 A simulator is one of
 
-* a callable ``simulator(batch)`` that runs the scenarios of a `Batch` side by side;
+* a callable ``simulator(batch)`` that runs the scenarios of a `mcvar.safety.Batch` side by side;
 * an object with ``reset(rng) -> state`` and ``step(action) -> (state, done, crash)`` or
   ``(state, done, crash, time_to_collision)``, one scenario at a time;
-* a process of its own: `SubprocessSimulator`, which is an object of the second kind.
+* a process of its own: `mcvar.safety.SubprocessSimulator`, which is an object of the second kind.
 
 What a simulator does wrong becomes a row of the log, never a scenario less.
 """

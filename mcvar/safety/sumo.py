@@ -110,7 +110,7 @@ def sumo_campaign(
     Parameters
     ----------
     store, seed, executor
-        As of `Campaign`; with worker processes, each runs a simulation of its own.
+        As of `mcvar.safety.Campaign`; with worker processes, each runs a simulation of its own.
     vehicle : dict of str, optional
         As of `SumoOvertaking`.
     crude : bool

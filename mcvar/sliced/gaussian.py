@@ -12,7 +12,7 @@ from mcvar.control.gaussian_sliced import mean_root_product
 def sliced_wasserstein_gaussian(m1: Any, C1: Any, m2: Any, C2: Any) -> float:
     """Return SW_2 between N(m1, C1) and N(m2, C2), by quadrature.
 
-    SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ), the last term by two nested
+    ``SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ)``, the last term by two nested
     trapezoidal rules that converge geometrically (`mean_root_product`).
 
     Parameters

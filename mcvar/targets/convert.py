@@ -14,7 +14,7 @@ from mcvar.targets.product import Product
 
 
 def as_target(target: Any) -> Target:
-    """Return a `Target` for a box, a SciPy distribution, a list of marginals, or a `Target`.
+    """Return a `mcvar.Target` for a box, a SciPy distribution, a list of marginals, or itself.
 
     Raises
     ------
