@@ -16,7 +16,17 @@ _SHOWN = 6  # components printed before a repr is shortened
 
 
 class ConfidenceInterval(NamedTuple):
-    """Lower and upper limits, floats or arrays of shape (m,)."""
+    """Lower and upper limits, floats or arrays of shape (m,).
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> est = mcvar.Estimate(value=2.0, standard_error=0.5, n=100)
+    >>> interval = est.confidence_interval(0.95)
+    >>> low, high = interval
+    >>> bool(low == interval.low), round(float(interval.high), 2)
+    (True, 2.98)
+    """
 
     low: Any
     high: Any
@@ -66,6 +76,18 @@ class Estimate:
         Passing it as ``rng=`` repeats the run.
     history : tuple of Look
         The estimate at successive numbers of draws; `plot` draws it.
+
+    Examples
+    --------
+    Two integrals on the same points, and how they hang together:
+
+    >>> import numpy as np, mcvar
+    >>> est = mcvar.estimate(lambda x: np.column_stack([x[:, 0], x[:, 0] ** 2]), [(0, 1)],
+    ...                      n=4096, rng=1, covariance=True)
+    >>> np.allclose(est.value, [1 / 2, 1 / 3], atol=1e-3), est.covariance.shape
+    (True, (2, 2))
+    >>> est.status, est.reasons
+    ('converged', ())
     """
 
     value: Any

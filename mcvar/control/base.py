@@ -39,6 +39,22 @@ class LinearControl(RegressorMixin, BaseEstimator):
         Penalty on the squared coefficients.
     coef_, intercept_, mean_ : ndarray
         After ``fit``: coefficients, intercept, and the exact expectation of the prediction.
+
+    Examples
+    --------
+    A control of your own says features and their means; it is a scikit-learn regressor for that:
+
+    >>> import numpy as np, mcvar
+    >>> class Cosines(mcvar.control.LinearControl):
+    ...     n_features = 3
+    ...     def features(self, x):
+    ...         return np.cos(2 * np.pi * x[:, :1] * np.arange(1, 4))
+    ...     def feature_mean(self):
+    ...         return np.zeros(3)
+    >>> x = np.random.default_rng(1).uniform(size=(500, 1))
+    >>> y = 1 + np.cos(2 * np.pi * x[:, 0])
+    >>> float(Cosines().fit(x, y).mean_), round(Cosines().fit(x, y).score(x, y), 6)
+    (1.0, 1.0)
     """
 
     law: Literal["target", "draws"] = "target"

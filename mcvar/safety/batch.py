@@ -34,6 +34,16 @@ class Record(NamedTuple):
         Wall time.
     error : str
         What went wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcvar.safety import AdversarialProposal, Batch
+    >>> batch = Batch(AdversarialProposal(lambda state: [0.5, 0.5]), 1, [0, 1])
+    >>> action = batch.decide(np.zeros((2, 1)))
+    >>> batch.finish([0, 1], crash=[True, False], states=np.ones((2, 1)))
+    >>> [(record.scenario, record.status, record.crash) for record in batch.records()]
+    [(0, 'ok', True), (1, 'ok', False)]
     """
 
     scenario: int

@@ -48,7 +48,16 @@ class LoggedProposal(NamedTuple):
 
 
 class LogError(ValueError):
-    """The log cannot be read, belongs to another campaign, or is being written by somebody else."""
+    """The log cannot be read, belongs to another campaign, or is being written by somebody else.
+
+    Examples
+    --------
+    >>> from mcvar import safety
+    >>> safety.estimate("no_such_file.sqlite")
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.log.LogError: there is no log 'no_such_file.sqlite'...
+    """
 
 
 class Log:

@@ -21,6 +21,13 @@ class Stratum(NamedTuple):
     mean_weight : float
     rate : float
         What the stratum contributes to the crash rate (raw, without controls).
+
+    Examples
+    --------
+    >>> from mcvar.safety import Stratum
+    >>> stratum = Stratum("2 critical steps", scenarios=40, crashes=3, mean_weight=0.9, rate=1e-6)
+    >>> stratum.crashes / stratum.scenarios
+    0.075
     """
 
     label: str

@@ -29,6 +29,17 @@ class SlicedWasserstein:
         W_p^p along each of them.
     design : str
         How the directions were made.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(300, 3)), rng.normal(1.0, 1.0, size=(300, 3))
+    >>> est = mcvar.sliced_wasserstein(x, y, rng=1)
+    >>> bool(np.isclose(est.value, est.power.value ** (1 / est.p)))
+    True
+    >>> est.directions.shape == (est.n, 3), est.contributions.shape == (est.n,)
+    (True, True)
     """
 
     power: Estimate

@@ -20,6 +20,13 @@ def as_target(target: Any) -> Target:
     ------
     TypeError
         Anything else; the message lists what is understood.
+
+    Examples
+    --------
+    >>> import scipy.stats
+    >>> from mcvar.targets import as_target
+    >>> as_target([(0, 1), (0, 2)]).ndim, as_target(scipy.stats.norm(3, 1)).ndim
+    (2, 1)
     """
     if isinstance(target, Target):
         return target

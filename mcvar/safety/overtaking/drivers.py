@@ -86,6 +86,13 @@ def load_driver(path: str) -> tuple[Driver, str]:
     driver : callable
     version : str
         Name and digest of the file's content, which the log keeps.
+
+    Examples
+    --------
+    >>> from mcvar.safety.overtaking import load_driver
+    >>> driver, version = load_driver("attentive")
+    >>> version, bool(driver(25.0, 10.0, 5.0) < 0)     # it brakes when a gap of 10 m closes
+    ('attentive', True)
     """
     if path in DRIVERS:
         return DRIVERS[path], path
