@@ -50,7 +50,10 @@ def as_real_array(name: str, values: Any) -> FloatArray:
             f"{name} is complex ({array.dtype}); integrate real and imaginary parts as two columns."
         )
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}.")
+        raise TypeError(
+            f"{name} must be numeric, got dtype {array.dtype}; expected what converts to float64, "
+            f"as {name} = np.asarray(..., dtype=float) would."
+        )
     return np.asarray(array, dtype=np.float64)
 
 

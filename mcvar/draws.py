@@ -115,8 +115,8 @@ def _as_labels(name: str, values: Any) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} must be whole-number labels of shape (n,), "
-            f"got dtype {array.dtype} and shape {array.shape}."
+            f"{name} must be whole-number labels of shape (n,), got dtype {array.dtype} and shape "
+            f"{array.shape}; np.unique(labels, return_inverse=True)[1] makes such of any labels."
         )
     return np.asarray(array, dtype=np.int64)
 

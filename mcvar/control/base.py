@@ -20,7 +20,21 @@ from mcvar.targets import Target
 _PARTS = 5  # of the draws given to fit(), for penalties chosen by cross-validation
 
 
-class LinearControl(RegressorMixin, BaseEstimator):
+class ScoreAware(RegressorMixin):
+    """A scikit-learn regressor whose prediction may need the score ∇ log π at the points."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, grad_logpdf: Any = None) -> float:
+        """Return R² of the prediction at ``X (n, d)``, with the scores there where it needs them.
+
+        The variance that a control leaves is 1 − R² times that of the values.
+        """
+        from sklearn.metrics import r2_score
+
+        score = () if grad_logpdf is None else (grad_logpdf,)
+        return float(r2_score(y, self.predict(X, *score), sample_weight=sample_weight))
+
+
+class LinearControl(ScoreAware, BaseEstimator):
     """A control linear in features of known expectation.
 
     Subclasses define `features`, `feature_mean` and `n_features`. ``fit`` and ``predict`` serve

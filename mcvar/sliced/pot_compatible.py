@@ -26,6 +26,7 @@ def sliced_wasserstein_distance(
     projections: Any = None,
     seed: "int | np.random.RandomState | None" = None,
     log: bool = False,
+    scaler: Any = None,
 ) -> Any:
     """Return what ``ot.sliced_wasserstein_distance`` returns for the same arguments.
 
@@ -49,6 +50,8 @@ def sliced_wasserstein_distance(
         Seed of the directions; the same directions as POT's for the same seed.
     log : bool
         Whether to return the directions and the cost of each as well.
+    scaler : object with ``transform``, or callable, optional
+        Applied to both clouds first.
 
     Returns
     -------
@@ -74,6 +77,11 @@ def sliced_wasserstein_distance(
     0.0
     """
     exponent = as_exponent(p)
+    if scaler is not None:
+        change = getattr(scaler, "transform", scaler)
+        if not callable(change):
+            raise TypeError(f"scaler must have transform() or be callable, got {scaler!r}.")
+        X_s, X_t = change(X_s), change(X_t)
     pair = Pair(as_cloud("X_s", X_s, a, "a"), as_cloud("X_t", X_t, b, "b"), exponent)
     if projections is None:
         columns = random_projections(pair.ndim, as_count("n_projections", n_projections), seed)
