@@ -1,9 +1,10 @@
 """Draws: the only thing that crosses from samplers to the engine."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcvar._checks import as_finite_array, as_points
 from mcvar._typing import FloatArray, IntArray
@@ -55,6 +56,20 @@ class Draws:
     chain: IntArray | None = None
     self_normalized: bool = False
     zero_mean: FloatArray | None = None
+
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept.
+        def __init__(
+            self,
+            x: ArrayLike,
+            weights: ArrayLike | None = None,
+            grad_logpdf: ArrayLike | None = None,
+            strata: ArrayLike | None = None,
+            replicate: ArrayLike | None = None,
+            chain: ArrayLike | None = None,
+            self_normalized: bool = False,
+            zero_mean: ArrayLike | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         x = as_points("x", self.x)

@@ -1,7 +1,7 @@
 """Estimate: the answer, frozen."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from scipy import special
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Status: TypeAlias = Literal["converged", "budget", "suspect"]
+_Limit = TypeVar("_Limit")
 _SHOWN = 6  # components printed before a repr is shortened
 
 
-class ConfidenceInterval(NamedTuple):
+class ConfidenceInterval(NamedTuple, Generic[_Limit]):
     """Lower and upper limits, floats or arrays of shape (m,).
 
     Examples
@@ -28,8 +29,8 @@ class ConfidenceInterval(NamedTuple):
     (True, 2.98)
     """
 
-    low: Any
-    high: Any
+    low: _Limit
+    high: _Limit
 
 
 class Look(NamedTuple):
@@ -111,7 +112,7 @@ class Estimate:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[Any]:
         """Return the two-sided Student t interval.
 
         Parameters

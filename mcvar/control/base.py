@@ -6,7 +6,7 @@ works from the features' moments, in memory that does not grow with the number o
 """
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -117,7 +117,7 @@ class LinearControl(ScoreAware, BaseEstimator):
         """Choose features and penalty from draws ``x (n, d)`` and values ``y (n, m)``."""
         return self
 
-    def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> "LinearControl":
+    def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> Self:
         """Fit with an intercept.
 
         Parameters

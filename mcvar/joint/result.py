@@ -66,7 +66,7 @@ class JointEstimate:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
         """Return two-sided Student t intervals, one for each task."""
         half: Any = half_width(self.standard_error, self.df, level)
         return ConfidenceInterval(self.value - half, self.value + half)

@@ -69,9 +69,10 @@ class Evidence:
             for reason in part.reasons
         )
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[float]:
         """Return the two-sided interval, by Student's t with the least degrees of freedom."""
-        half = half_width(self.standard_error, min(part.df.min() for part in self._parts), level)
+        df = min(float(part.df.min()) for part in self._parts)
+        half = float(half_width(self.standard_error, df, level))
         return ConfidenceInterval(self.value - half, self.value + half)
 
     def __repr__(self) -> str:

@@ -156,7 +156,7 @@ class PosteriorSummary:
         }
         return SummaryRow(**cells)
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
         """Return the interval of every controlled mean, two arrays of shape (k,)."""
         half = half_width(self.controlled_se, self.df, level)
         return ConfidenceInterval(self.controlled_mean - half, self.controlled_mean + half)

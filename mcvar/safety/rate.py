@@ -115,7 +115,7 @@ class CrashRate:
     upper_standard_error: float = np.nan
     upper_skewness: float = 0.0
 
-    def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval[float]:
         """Return a two-sided interval, within [0, 1].
 
         Crude runs: Clopper and Pearson's, which never covers less than `level`. Weighted runs:

@@ -6,7 +6,7 @@ Two lines move a program over::
     + from mcvar.sliced import sliced_wasserstein_distance
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -14,6 +14,37 @@ from mcvar._checks import as_count, as_finite_array
 from mcvar._typing import FloatArray
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import Pair, as_cloud
+
+
+@overload
+def sliced_wasserstein_distance(
+    X_s: Any,
+    X_t: Any,
+    a: Any = None,
+    b: Any = None,
+    n_projections: int = 50,
+    p: float = 2,
+    projections: Any = None,
+    seed: "int | np.random.RandomState | None" = None,
+    log: Literal[False] = False,
+    scaler: Any = None,
+) -> float: ...
+
+
+@overload
+def sliced_wasserstein_distance(
+    X_s: Any,
+    X_t: Any,
+    a: Any = None,
+    b: Any = None,
+    n_projections: int = 50,
+    p: float = 2,
+    projections: Any = None,
+    seed: "int | np.random.RandomState | None" = None,
+    *,
+    log: Literal[True],
+    scaler: Any = None,
+) -> tuple[float, dict[str, FloatArray]]: ...
 
 
 def sliced_wasserstein_distance(
@@ -27,7 +58,7 @@ def sliced_wasserstein_distance(
     seed: "int | np.random.RandomState | None" = None,
     log: bool = False,
     scaler: Any = None,
-) -> Any:
+) -> float | tuple[float, dict[str, FloatArray]]:
     """Return what ``ot.sliced_wasserstein_distance`` returns for the same arguments.
 
     Plain Monte Carlo and no error bar, as there; `mcvar.sliced_wasserstein` does better. Unlike

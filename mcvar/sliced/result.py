@@ -87,7 +87,7 @@ class SlicedWasserstein:
         """What is behind `status`, in prose."""
         return self.power.reasons
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[float]:
         """Return the interval for SW_p: the roots of the limits for SW_p^p.
 
         Parameters
