@@ -129,7 +129,10 @@ class Estimate:
         True
         """
         half = half_width(self.standard_error, self.df, level)
-        return ConfidenceInterval(self.value - half, self.value + half)
+        low, high = self.value - half, self.value + half
+        if np.ndim(low) == 0:
+            low, high = float(low), float(high)
+        return ConfidenceInterval(low, high)
 
     def plot(self, ax: "Axes | None" = None, *, component: int = 0, level: float = 0.95) -> "Axes":
         """Draw the estimate and its interval against the number of evaluations.

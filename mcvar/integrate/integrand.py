@@ -72,7 +72,8 @@ class Integrand:
             if self._m is None:
                 raise OutsideSupportError(
                     f"none of the first {len(x)} points ({block}, seed {self._seed}) lies in the "
-                    "support of the target; the proposal does not reach it."
+                    "support of the target; expected a proposal that reaches it: centre and scale "
+                    "it as the target is."
                 )
             return np.zeros((len(x), self.m))
         values = self._checked(x[inside], self._evaluate(x[inside]), block)
@@ -119,7 +120,8 @@ class Integrand:
         elif (self._m, self.returns_scalar) != (columns.shape[1], scalar):
             raise ValueError(
                 f"the integrand returned shape {values.shape}, after "
-                f"{'(n,)' if self.returns_scalar else f'(n, {self._m})'} on earlier points."
+                f"{'(n,)' if self.returns_scalar else f'(n, {self._m})'} on earlier points; "
+                "expected the same at all points."
             )
         # One pass over the squares finds trouble; only then is it worth locating.
         if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:

@@ -176,7 +176,8 @@ class Batch:
             )
         if self._steps and states.shape[1] != self._steps[0][1].shape[1]:
             raise ValueError(
-                f"the state has {states.shape[1]} numbers, {self._steps[0][1].shape[1]} before."
+                f"the state has {states.shape[1]} numbers; expected {self._steps[0][1].shape[1]}, "
+                "as at the decisions before."
             )
         bad = np.isnan(states).any(axis=1)
         if bad.any():

@@ -288,7 +288,10 @@ class Campaign:
         """
         scenario = as_count("scenario", scenario, 0)
         if scenario >= self.scenarios:
-            raise ValueError(f"scenario {scenario} is not in {self._log} of {self.scenarios}.")
+            raise ValueError(
+                f"scenario {scenario} is not in {self._log}, which holds {self.scenarios}; "
+                "expected one of them, counted from 0."
+            )
         (logged,) = self._log.read(scenario, scenario + 1)
         self._catch_up(self.scenarios)
         used = [proposal for proposal in self._log.proposals() if proposal.first <= scenario]

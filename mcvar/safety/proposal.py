@@ -263,8 +263,8 @@ def _ask_surrogate(surrogate: Any, states: FloatArray, n_actions: int, j: int) -
         rows = batch(states)
         if np.shape(rows) != (len(states), n_actions):
             raise ProposalError(
-                f"surrogate {j} returned shape {np.shape(rows)} for {len(states)} states and "
-                f"{n_actions} actions."
+                f"surrogate {j} returned shape {np.shape(rows)}; expected one challenge for each "
+                f"of {len(states)} states and {n_actions} actions, ({len(states)}, {n_actions})."
             )
         return rows
     every = np.arange(n_actions)

@@ -170,7 +170,9 @@ def _step_through(simulator: StepSimulator, batch: Batch) -> None:
                 batch.finish([row], [step.crash], _as_states(state), step.time_to_collision)
                 break
         else:
-            raise RuntimeError(f"no end after {_MOST_DECISIONS} decisions.")
+            raise RuntimeError(
+                f"no end after {_MOST_DECISIONS} decisions; expected step to say done before."
+            )
 
 
 def _as_states(state: Any) -> Any:

@@ -106,7 +106,9 @@ def import_table(path: str | Path, store: str | Path) -> None:
         about = lines[0][1:] if lines and lines[0].startswith("#") else ""
         rows = iter(csv.DictReader(lines[1:]))
     if not about:
-        raise LogError(f"{str(path)!r} is no table of a safety log.")
+        raise LogError(
+            f"{str(path)!r} is no table of a safety log; expected what safety.export wrote."
+        )
     known = json.loads(about)
     log = Log(store)
     try:

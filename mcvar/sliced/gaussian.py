@@ -71,7 +71,10 @@ def _covariance(name: str, values: Any, d: int) -> FloatArray:
         raise ValueError(f"{name} must have shape ({d}, {d}) or ({d},), got {matrix.shape}.")
     scale = float(np.abs(matrix).max())
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8 * scale):
-        raise ValueError(f"{name} must be symmetric.")
+        gap = np.abs(matrix - matrix.T).max()
+        raise ValueError(
+            f"{name} must be symmetric; entries across its diagonal differ by up to {gap:.3g}."
+        )
     least = float(np.linalg.eigvalsh(matrix)[0])
     if least < -1e-8 * scale:
         raise ValueError(

@@ -34,10 +34,10 @@ def as_target(target: Any) -> Target:
         return Normal(target.mean, target.cov)
     if is_distribution(target):
         return _product([target])
-    if callable(getattr(target, "rvs", None)):
-        return Variates(target)
     if hasattr(target, "__array__") and np.ndim(target) > 0:  # a table of bounds
         target = np.asarray(target)
+    if callable(getattr(target, "rvs", None)):
+        return Variates(target)
     if isinstance(target, Sequence | np.ndarray) and not isinstance(target, str):
         if len(target) == 2 and all(np.isscalar(end) for end in target):
             target = [target]

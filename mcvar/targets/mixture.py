@@ -65,7 +65,8 @@ class MixtureProposal(Target):
         for component in components:
             if component.ndim != target.ndim:
                 raise ValueError(
-                    f"a proposal has {component.ndim} dimensions, the target {target.ndim}."
+                    f"a proposal has {component.ndim} dimensions; expected {target.ndim}, as the "
+                    "target has."
                 )
         if target.self_normalized or not target.weights_average_one:
             raise TypeError(f"importance sampling needs a normalised target, got {target!r}.")

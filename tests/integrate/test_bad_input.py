@@ -319,7 +319,7 @@ def test_samplers_made_wrongly(make, error, message):
 @pytest.mark.parametrize(
     ("sampler", "error", "message"),
     [
-        (Importance([stats.norm(0, 1)]), ValueError, "1 dimensions, the target 2"),
+        (Importance([stats.norm(0, 1)]), ValueError, "1 dimensions; expected 2, as the target"),
         (Importance([stats.poisson(3)] * 1), ValueError, "1 dimensions"),
         (Importance([BOX], shares=[1, 2]), ValueError, "1 positive numbers"),
         (Importance([BOX], shares=[-1]), ValueError, "positive"),
