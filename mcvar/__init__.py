@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from mcvar import torch as torch
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
-    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
+    from mcvar.exceptions import (
+        CheckpointError,
+        ControlMeanError,
+        LostWorkersError,
+        MissingExtraError,
+        NonFiniteError,
+        ScoreError,
+    )
     from mcvar.integrate import estimate
     from mcvar.joint import Evidence, JointEstimate, estimate_jointly, evidence
     from mcvar.moments import Moments
@@ -30,12 +37,14 @@ if TYPE_CHECKING:
 
 # Where each public name lives; imported on first use (PEP 562), so that `import mcvar` is cheap.
 _HOME = {
+    "CheckpointError": "mcvar.exceptions",
     "ConfidenceInterval": "mcvar.result",
     "ControlMeanError": "mcvar.exceptions",
     "Draws": "mcvar.draws",
     "Estimate": "mcvar.result",
     "Evidence": "mcvar.joint",
     "JointEstimate": "mcvar.joint",
+    "LostWorkersError": "mcvar.exceptions",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
@@ -54,12 +63,14 @@ _HOME = {
 _MODULES = ("control", "plot", "safety", "samplers", "sliced", "targets", "torch")
 
 __all__ = [
+    "CheckpointError",
     "ConfidenceInterval",
     "ControlMeanError",
     "Draws",
     "Estimate",
     "Evidence",
     "JointEstimate",
+    "LostWorkersError",
     "MissingExtraError",
     "Moments",
     "NonFiniteError",

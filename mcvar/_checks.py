@@ -37,6 +37,15 @@ def as_count(name: str, value: Any, minimum: int = 1) -> int:
     return count
 
 
+def as_positive(name: str, value: Any) -> float:
+    """Return ``value`` as a positive float."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}.")
+    return float(value)
+
+
 def as_real_array(name: str, values: Any) -> FloatArray:
     """Return a float64 array; complex, ragged and non-numeric input is refused."""
     try:

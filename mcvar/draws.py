@@ -1,5 +1,6 @@
 """Draws: the only thing that crosses from samplers to the engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,13 +108,27 @@ class Draws:
         draws.__dict__.update(fields)  # what is left out falls back to the class's defaults
         return draws
 
-    def take(self, rows: IntArray) -> "Draws":
+    def take(self, rows: IntArray | slice) -> "Draws":
         """Return these rows, shape (r,), of everything that is known per draw."""
         fields = {
             name: None if (array := getattr(self, name)) is None else array[rows]
             for name in ("x", "weights", "grad_logpdf", "zero_mean", *_GROUPINGS)
         }
         return Draws.unchecked(**fields, self_normalized=self.self_normalized)
+
+    @classmethod
+    def stacked(cls, parts: "Sequence[Draws]", **labels: Any) -> "Draws":
+        """Put draws that one sampler made one after another; labels are given anew."""
+
+        def column(name: str) -> FloatArray | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        return cls.unchecked(
+            **{name: column(name) for name in ("x", "weights", "grad_logpdf", "zero_mean")},
+            self_normalized=parts[0].self_normalized,
+            **labels,
+        )
 
     @property
     def n(self) -> int:

@@ -61,3 +61,11 @@ class MissingExtraError(ImportError):
     ...
     mcvar.exceptions.MissingExtraError: a_module_nobody_has is needed here: pip install ...
     """
+
+
+class CheckpointError(OSError):
+    """A checkpoint that cannot be used, or written; the message says why and what is kept."""
+
+
+class LostWorkersError(RuntimeError):
+    """Workers died on the same task again and again; the message names the task."""

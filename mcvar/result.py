@@ -1,5 +1,7 @@
 """Estimate: the answer, frozen."""
 
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -77,6 +79,8 @@ class Estimate:
         Passing it as ``rng=`` repeats the run.
     history : tuple of Look
         The estimate at successive numbers of draws; `plot` draws it.
+    again : callable or None
+        The call that made it, for `resume`; only runs with a checkpoint have one.
 
     Examples
     --------
@@ -105,12 +109,52 @@ class Estimate:
     log_normalizer: "Estimate | None" = None
     seed: int | None = None
     history: tuple[Look, ...] = field(default=())
+    again: "Callable[..., Estimate] | None" = None
 
     def __post_init__(self) -> None:
         for name in ("value", "standard_error", "df", "variance_reduction", "covariance"):
             array = getattr(self, name)
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
+
+    def resume(self, **changes: Any) -> "Estimate":
+        """Go on from the checkpoint of this run, in this process or another.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of `mcvar.estimate` that are to be other than they were: ``rtol``, ``atol``,
+            ``n``, ``max_n``, ``max_seconds``, ``executor``, ``progress``.
+
+        Raises
+        ------
+        ValueError
+            The run had no checkpoint.
+
+        Examples
+        --------
+        >>> import mcvar, os, tempfile
+        >>> file = os.path.join(tempfile.mkdtemp(), "run.sqlite")
+        >>> est = mcvar.estimate(abs, [(-1, 2)], rtol=1e-3, checkpoint=file, rng=1)
+        >>> finer = est.resume(rtol=1e-5)
+        >>> bool(finer.standard_error < est.standard_error)
+        True
+        """
+        if self.again is None:
+            raise ValueError(
+                "this estimate has no checkpoint to resume from; give estimate() a file: "
+                'checkpoint="run.sqlite".'
+            )
+        return self.again(**changes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out a call that cannot be pickled: that of a lambda, say."""
+        state = dict(vars(self))
+        try:
+            pickle.dumps(self.again)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            state["again"] = None
+        return state
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[Any]:
         """Return the two-sided Student t interval.

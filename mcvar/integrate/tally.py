@@ -4,10 +4,12 @@ Both kinds answer the same questions: the combined estimate, what plain Monte Ca
 achieved, and the signs that the error bar cannot be trusted.
 """
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,13 +18,26 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.features import ZeroMeanFeatures
-from mcvar.moments import Moments, total
+from mcvar.moments import Moments, added, total
 from mcvar.targets import Target
 
 _TOP_WEIGHTS = 1024  # the tail index of Pareto is fitted to the largest of these
 _DISTINCT_SAMPLE = 256  # values among which few distinct ones mark a step function
 _FROZEN_DRAWS = 2**17  # independent draws, and draws a feature, from which coefficients are fixed
 _FROZEN_PER_FEATURE = 200
+_SUMS = (
+    "_is_settled",
+    "n",
+    "weight_sum",
+    "weight_squares",
+    "top_weights",
+    "_n_groups",
+    "largest",
+    "takes_few_values",
+    "_pivot",
+    "_first",
+    "_second",
+)
 
 
 class Tally(ABC):
@@ -50,6 +65,12 @@ class Tally(ABC):
         self.unit = unit
         self.folds = folds
         self.covariance = covariance or target.self_normalized
+        self._pivot: FloatArray = np.zeros(1)  # c, near the mean, from the first weighted chunk
+        self._is_settled = False  # whether c and the kind of values are known
+        self._clear()
+
+    def _clear(self) -> None:
+        """Forget all draws, not what was decided on them."""
         self.n = 0
         self.weight_sum = 0.0
         self.weight_squares = 0.0
@@ -59,7 +80,6 @@ class Tally(ABC):
         self.largest: FloatArray = np.zeros(1)  # of |w f|, per component
         self.takes_few_values: BoolArray = np.zeros(1, dtype=bool)
         self._raw: Moments | None = None
-        self._pivot: FloatArray = np.zeros(1)  # c, near the mean, from the first weighted chunk
         self._first: FloatArray = np.zeros(1)  # sum of w (f - c)
         self._second: FloatArray = np.zeros(1)  # sum of w (f - c)²
 
@@ -68,7 +88,8 @@ class Tally(ABC):
         self._n_groups = max(self._n_groups, group + 1)
         weights = draws.weights
         response = values if weights is None else weights[:, np.newaxis] * values
-        if self.n == 0:
+        if not self._is_settled and (weights is None or weights.any()):
+            self._is_settled = True
             self.takes_few_values = _few_distinct(values[:_DISTINCT_SAMPLE])
             if weights is not None:
                 self._pivot = response.sum(axis=0) / max(float(weights.sum()), 1e-300)
@@ -86,8 +107,56 @@ class Tally(ABC):
                 # Ratios of means about c keep the digits that a large mean would cost.
                 values, response = centred, weighted
         if not self._keep(group, draws, values, response, raw):
-            self._raw = raw if self._raw is None else self._raw + raw
+            self._raw = added(self._raw, raw)
         self.note(raw.n, largest)
+
+    def blank(self) -> Self:
+        """Return a tally for a block of further draws, which `absorb` adds to this one."""
+        other = copy.copy(self)
+        other._clear()
+        return other
+
+    def valid_until(self, weighted: bool, own_features: bool) -> float:
+        """Number of draws from which on blanks made now are of no use.
+
+        Parameters
+        ----------
+        weighted : bool
+            Whether the draws have weights: the first block then decides about what sums are
+            centred.
+        own_features : bool
+            Whether they bring functions of known mean along.
+        """
+        return 1 if weighted and not self._is_settled else np.inf
+
+    def absorb(self, part: Self) -> None:
+        """Add a block that a blank of this tally took in; the order of blocks decides the bits."""
+        if not self._is_settled and part._is_settled:
+            self._is_settled = True
+            self.takes_few_values, self._pivot = part.takes_few_values, part._pivot
+        self._n_groups = max(self._n_groups, part._n_groups)
+        self.weight_sum += part.weight_sum
+        self.weight_squares += part.weight_squares
+        self._first = self._first + part._first
+        self._second = self._second + part._second
+        if len(part.top_weights):
+            self._keep_largest(part.top_weights)
+        self._raw = added(self._raw, part._raw)
+        self.note(part.n, part.largest)
+
+    def pack(self) -> dict[str, Any]:
+        """Return the sums as named arrays."""
+        arrays = {name: np.asarray(getattr(self, name)) for name in _SUMS}
+        return arrays if self._raw is None else arrays | self._raw.arrays("raw")
+
+    def unpack(self, arrays: Mapping[str, Any]) -> Self:
+        """Return a blank of this tally with the sums that `pack` gave."""
+        part = self.blank()
+        for name in _SUMS:
+            value = arrays[name]
+            setattr(part, name, value if value.ndim else value[()].item())
+        part._raw = Moments.from_arrays("raw", arrays)
+        return part
 
     def note(self, n: int, largest: FloatArray) -> None:
         """Count n draws whose weighted values have these largest magnitudes."""
@@ -194,12 +263,61 @@ class MomentTally(Tally):
     """
 
     def __init__(self, features: ZeroMeanFeatures, target: Target, **layout: Any) -> None:
-        super().__init__(target, **layout)
         self.features = features
+        self._frozen: FloatArray | None = None
+        super().__init__(target, **layout)
+
+    def _clear(self) -> None:
+        super()._clear()
         self.groups: list[Moments | None] = []
         self._feature_size: FloatArray = np.zeros(1)  # largest magnitudes
-        self._frozen: FloatArray | None = None
         self._after: Moments | None = None  # of residuals from frozen coefficients
+
+    def valid_until(self, weighted: bool, own_features: bool) -> float:
+        """As in `Tally`; frozen coefficients come with a number of draws."""
+        limit = super().valid_until(weighted, own_features)
+        has_features = self.features.control is not None or (self.features.own and own_features)
+        if self.replicated or self.folds == 1 or self._frozen is not None or not has_features:
+            return limit
+        return min(limit, self._enough)
+
+    @property
+    def _enough(self) -> int:
+        """Draws from which coefficients are fixed."""
+        k = self.parts()[0].k if self.groups else 0
+        return max(_FROZEN_DRAWS, _FROZEN_PER_FEATURE * k) * self.unit
+
+    def absorb(self, part: Self) -> None:
+        """As in `Tally`; once there are enough draws, coefficients are fixed."""
+        super().absorb(part)
+        for group, moments in enumerate(part.groups):
+            if moments is not None:
+                self.merge(group, moments)
+        self._feature_size = np.maximum(self._feature_size, part._feature_size)
+        self._after = added(self._after, part._after)
+        fixes = self._frozen is None and not self.replicated and self.folds > 1
+        if fixes and self.n >= self._enough and self.parts()[0].k:
+            self._frozen = self.features.coefficients(self.parts())
+
+    def pack(self) -> dict[str, Any]:
+        """Return the sums as named arrays."""
+        arrays = super().pack() | {"feature_size": self._feature_size}
+        if self._after is not None:
+            arrays |= self._after.arrays("after")
+        for group, moments in enumerate(self.groups):
+            if moments is not None:
+                arrays |= moments.arrays(f"group {group}")
+        return arrays | {"n_groups": np.asarray(len(self.groups))}
+
+    def unpack(self, arrays: Mapping[str, Any]) -> Self:
+        """Return a blank of this tally with the sums that `pack` gave."""
+        part = super().unpack(arrays)
+        part._feature_size = arrays["feature_size"]
+        part._after = Moments.from_arrays("after", arrays)
+        part.groups = [
+            Moments.from_arrays(f"group {group}", arrays) for group in range(arrays["n_groups"])
+        ]
+        return part
 
     def _keep(
         self,
@@ -225,7 +343,7 @@ class MomentTally(Tally):
             self.merge(group, Moments.of(response, features, covariance=self.covariance))
         elif self._frozen is not None:
             left = Moments.of(response - features @ self._frozen, covariance=self.covariance)
-            self._after = left if self._after is None else self._after + left
+            self._after = added(self._after, left)
         else:
             self._into_folds(response, features)
         return False
@@ -243,15 +361,11 @@ class MomentTally(Tally):
                 self.merge(
                     fold, Moments.of(response[part], features[part], covariance=self.covariance)
                 )
-        enough = max(_FROZEN_DRAWS, _FROZEN_PER_FEATURE * features.shape[1])
-        if self.folds > 1 and self.n >= enough * self.unit:
-            self._frozen = self.features.coefficients(self.parts())
 
     def merge(self, group: int, moments: Moments) -> None:
         """Add a chunk's moments to its group."""
         self.groups += [None] * (group + 1 - len(self.groups))
-        present = self.groups[group]
-        self.groups[group] = moments if present is None else present + moments
+        self.groups[group] = added(self.groups[group], moments)
 
     def parts(self) -> list[Moments]:
         """Moments of every group."""
@@ -291,8 +405,11 @@ class StoredTally(Tally):
     """Keeps the draws, for controls that are not linear in fixed features."""
 
     def __init__(self, control: Any, target: Target, **layout: Any) -> None:
-        super().__init__(target, **layout)
         self.control = control
+        super().__init__(target, **layout)
+
+    def _clear(self) -> None:
+        super()._clear()
         self._chunks: list[tuple[int, FloatArray, FloatArray, FloatArray | None]] = []
 
     def _keep(
@@ -305,6 +422,34 @@ class StoredTally(Tally):
     ) -> bool:
         self._chunks.append((group, draws.x.copy(), values, draws.weights))
         return False
+
+    def absorb(self, part: Self) -> None:
+        """As in `Tally`; the draws are kept."""
+        super().absorb(part)
+        self._chunks += part._chunks
+
+    def pack(self) -> dict[str, Any]:
+        """Return sums and draws as named arrays."""
+        arrays = super().pack()
+        for i, (group, x, values, weights) in enumerate(self._chunks):
+            arrays |= {f"group {i}": np.asarray(group), f"x {i}": x, f"values {i}": values}
+            if weights is not None:
+                arrays[f"weights {i}"] = weights
+        return arrays | {"n_chunks": np.asarray(len(self._chunks))}
+
+    def unpack(self, arrays: Mapping[str, Any]) -> Self:
+        """Return a blank of this tally with the sums and draws that `pack` gave."""
+        part = super().unpack(arrays)
+        part._chunks = [
+            (
+                int(arrays[f"group {i}"]),
+                arrays[f"x {i}"],
+                arrays[f"values {i}"],
+                arrays.get(f"weights {i}"),
+            )
+            for i in range(arrays["n_chunks"])
+        ]
+        return part
 
     def _combined(self) -> combine.Combined:
         x = np.concatenate([x for _, x, _, _ in self._chunks])

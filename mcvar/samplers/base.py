@@ -22,9 +22,10 @@ Evaluate = Callable[[Draws], FloatArray]
 
 
 class Stream(Protocol):
-    """One replicate's draws in a fixed order: ``stream(start, count)`` returns rows of it.
+    """One replicate's draws: ``stream(start, count)`` returns rows of it.
 
-    Rows are asked for in increasing order, without gaps.
+    They depend on `start` and `count` alone, so that blocks of them may be made anywhere, in any
+    order.
 
     Examples
     --------
@@ -167,19 +168,9 @@ class Sampler(ABC):
             sampler.open(goal, plan.size, stream_seed(root, 0, r))(0, plan.size)
             for r in range(plan.replicates)
         ]
-
-        def stacked(name: str) -> FloatArray | None:
-            arrays = [getattr(part, name) for part in parts]
-            return None if arrays[0] is None else np.concatenate(arrays)
-
         size = plan.size if sampler.replicated else sampler.unit
-        return Draws.unchecked(
-            x=stacked("x"),
-            weights=stacked("weights"),
-            zero_mean=stacked("zero_mean"),
-            self_normalized=goal.self_normalized,
-            replicate=np.arange(plan.n) // size if size > 1 else None,
-        )
+        labels = np.arange(plan.n) // size if size > 1 else None
+        return Draws.stacked(parts, replicate=labels)
 
     def _no_integrand(self, draws: Draws) -> FloatArray:
         raise TypeError(

@@ -163,6 +163,9 @@ class Halton(_Replicated):
         engine = qmc.Halton(target.n_uniform, rng=np.random.default_rng(seed))
 
         def uniforms(start: int, count: int) -> FloatArray:
+            if start != engine.num_generated:
+                engine.num_generated = 0
+                engine.fast_forward(start)
             # Its points lie in [0, 1): keep quantile functions finite.
             return np.maximum(engine.random(count), TINY)
 

@@ -94,11 +94,12 @@ class Stratified(Sampler):
         weights = (size / cells / counts)[cell]
         even = bool((weights == 1).all())
 
+        position = np.stack(np.unravel_index(cell, bins))
+        u = (rng.random(position.shape) + position) / np.array(bins)[:, np.newaxis]
+
         def stream(start: int, count: int) -> Draws:
             rows = slice(start, start + count)
-            position = np.stack(np.unravel_index(cell[rows], bins))
-            u = (rng.random(position.shape) + position) / np.array(bins)[:, np.newaxis]
-            draws = target.transport(np.maximum(u, TINY).T)
+            draws = target.transport(np.maximum(u[:, rows], TINY).T)
             if even:
                 return draws
             own = weights[rows]

@@ -13,11 +13,13 @@ from mcvar.integrate.combine import independent, replicates
 from mcvar.moments import Moments
 from mcvar.result import Status, half_width
 from mcvar.sliced import exact
+from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.controls import Feature, PairControls
 from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
+from mcvar.tasks import Runner
 
 CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _LEVEL = 0.95
@@ -38,6 +40,8 @@ def sliced_wasserstein(
     max_n: int = 2**14,
     rng: Seed = None,
     workers: int = 1,
+    executor: Any = None,
+    checkpoint: Any = None,
 ) -> SlicedWasserstein:
     """Estimate the sliced Wasserstein distance between two point clouds, with an error bar.
 
@@ -72,6 +76,10 @@ def sliced_wasserstein(
         Source of randomness (SPEC 7).
     workers : int
         Threads over blocks of directions; results are the same for any number.
+    executor : concurrent.futures.Executor or int, optional
+        In place of threads, as in `mcvar.estimate`.
+    checkpoint : path, optional
+        A file that keeps the costs of finished blocks, as in `mcvar.estimate`.
 
     Returns
     -------
@@ -102,22 +110,35 @@ def sliced_wasserstein(
     (True, True)
     """
     p = as_exponent(p)
-    root = root_entropy(rng)
-    workers, n, max_n = (
-        as_count("workers", workers),
-        as_count("n", n),
-        as_count("max_n", max_n),
-    )
+    root = root_entropy(stored_seed(checkpoint, rng))
+    n, max_n = as_count("n", n), as_count("max_n", max_n)
     if rtol is not None and not 0 < float(as_finite_array("rtol", rtol)) < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1, got {rtol!r}.")
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
-    check_control(control)
-    if method == "auto" and exact.is_cheap(pair):
-        return exact_distance(pair, root, workers)
-    sizes = _looks(n, n if rtol is None else max_n)
     if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
-    run = _Run(pair, root, workers)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    check_control(control)
+    problem = {"method": method, "p": p, "clouds": [pair.x, pair.y]}
+    with opened(workers, executor, checkpoint, problem, root) as runner:
+        if method == "auto" and exact.is_cheap(pair):
+            return exact_distance(pair, root, runner)
+        return _sampled(pair, method, control, rtol, n, max_n, root, runner)
+
+
+def _sampled(
+    pair: Pair,
+    method: str,
+    control: Any,
+    rtol: float | None,
+    n: int,
+    max_n: int,
+    root: int,
+    runner: Runner | None,
+) -> SlicedWasserstein:
+    """Estimate from directions drawn at random."""
+    p = pair.p
+    sizes = _looks(n, n if rtol is None else max_n)
+    run = _Run(pair, root, runner)
     status: Status = "converged" if rtol is None else "budget"
     for size in sizes:
         planned = lay_out(method, size, pair.ndim)
@@ -139,8 +160,8 @@ def sliced_wasserstein(
 class _Run:
     """Costs along a growing number of directions."""
 
-    def __init__(self, pair: Pair, root: int, workers: int) -> None:
-        self._pair, self._root, self._workers = pair, root, workers
+    def __init__(self, pair: Pair, root: int, runner: Runner | None) -> None:
+        self._pair, self._root, self._runner = pair, root, runner
         self._design: Design | None = None
         self._sets = 0  # drawn so far: every set has a random stream of its own
         self.theta, self.f = np.empty((0, pair.ndim)), np.empty(0)
@@ -166,7 +187,9 @@ class _Run:
         added = design.draw(self._root, self._sets, self._sets + missing)
         self._sets += missing
         self.theta = np.concatenate([self.theta, added])
-        self.f = np.concatenate([self.f, self._pair.costs(added, self._workers)])
+        self.f = np.concatenate(
+            [self.f, costs_by_blocks(self._pair.costs, added, self._pair.n, self._runner)]
+        )
         self._design = design
         return design
 
@@ -198,13 +221,15 @@ def check_control(control: Any) -> None:
     known_name("control", control, CONTROLS)
 
 
-def exact_distance(pair: Pair, root: int, workers: int) -> SlicedWasserstein:
+def exact_distance(pair: Pair, root: int, runner: Runner | None) -> SlicedWasserstein:
     """Return the distance without error, in d = 1 or for a small planar pair."""
     if pair.ndim == 1:
         theta, weights = np.ones((1, 1)), np.ones(1)
     else:
         theta, weights = exact.circle_rule(pair)
-    return without_error(pair.costs(theta, workers), weights, theta, pair.p, root)
+    return without_error(
+        costs_by_blocks(pair.costs, theta, pair.n, runner), weights, theta, pair.p, root
+    )
 
 
 def without_error(

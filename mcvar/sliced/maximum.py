@@ -15,6 +15,7 @@ from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, Seed
 from mcvar.result import Status
 from mcvar.samplers import stream_seed
+from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import Cloud, Pair, as_cloud
@@ -116,7 +117,7 @@ def max_sliced_wasserstein(
     d = pair.ndim
     candidates = directions(as_count("n", n), d, "orthogonal", np.random.default_rng(seed))
     candidates = np.concatenate([_promising(pair), candidates])
-    order = np.argsort(pair.costs(candidates))[::-1]
+    order = np.argsort(costs_by_blocks(pair.costs, candidates, pair.n, None))[::-1]
     climbs = [_climb(pair, candidates[k], max_iter) for k in order[:restarts]]
     costs = np.array([cost for cost, _, _ in climbs])
     best = int(costs.argmax())

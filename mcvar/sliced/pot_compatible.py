@@ -12,6 +12,7 @@ import numpy as np
 
 from mcvar._checks import as_count, as_finite_array
 from mcvar._typing import FloatArray
+from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import Pair, as_cloud
 
@@ -118,7 +119,7 @@ def sliced_wasserstein_distance(
         columns = random_projections(pair.ndim, as_count("n_projections", n_projections), seed)
     else:
         columns = unit_columns(projections, pair.ndim)
-    costs = pair.costs(columns.T)
+    costs = costs_by_blocks(pair.costs, columns.T, pair.n, None)
     distance = float(costs.mean() ** (1 / exponent))
     if log:
         return distance, {"projections": columns, "projected_emds": costs}
