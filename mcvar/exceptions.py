@@ -64,8 +64,26 @@ class MissingExtraError(ImportError):
 
 
 class CheckpointError(OSError):
-    """A checkpoint that cannot be used, or written; the message says why and what is kept."""
+    """A checkpoint that cannot be used, or written; the message says why and what is kept.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, checkpoint="no/such/folder/run.sqlite")
+    Traceback (most recent call last):
+    ...
+    mcvar.exceptions.CheckpointError: ... there is no directory no/such/folder; make it first.
+    """
 
 
 class LostWorkersError(RuntimeError):
-    """Workers died on the same task again and again; the message names the task."""
+    """Workers died on the same task again and again; the message names the task.
+
+    Examples
+    --------
+    Whoever catches what goes wrong at run time catches it too:
+
+    >>> import mcvar
+    >>> issubclass(mcvar.LostWorkersError, RuntimeError)
+    True
+    """
