@@ -83,7 +83,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Any, key: str, about: dict[str, Any]) -> None:
-        self.path = Path(os.fspath(path))
+        self.path = _as_path(path)
         self.recovered = 0  # sound rows taken over from a damaged file
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a directory; expected a file name.")
@@ -262,11 +262,13 @@ class Checkpoint:
         if stored["key"] != key:
             before = stored["about"]
             differ = sorted(name for name in about if about[name] != before.get(name))
-            what = "; ".join(f"{name} was {before.get(name)!r}" for name in differ)
+            what = "; ".join(f"{name} was {before.get(name)!r}" for name in differ) or (
+                "its functions, or data that they hold, have changed; objects that count or cache "
+                "while they compute leave that out by __getstate__"
+            )
             raise CheckpointError(
-                f"checkpoint {self.path} belongs to another problem"
-                f"{f' ({what})' if what else ' (its functions or data have changed)'}; "
-                "use another file, or remove this one."
+                f"checkpoint {self.path} belongs to another problem ({what}); use another file, "
+                "or remove this one."
             )
         found: dict[str, Any] = stored["about"]
         return found
@@ -281,7 +283,7 @@ class Checkpoint:
 
 def stored_about(path: Any) -> dict[str, Any] | None:
     """Return what the run in this file said of itself, or None where there is no such file."""
-    place = Path(os.fspath(path))
+    place = _as_path(path)
     if place.is_dir() or _is_empty(place):
         return None
     with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(place)) as database:
@@ -298,7 +300,7 @@ def read_progress(path: Any) -> Progress:
     CheckpointError
         No such file, or no checkpoint of mcvar.
     """
-    place = Path(os.fspath(path))
+    place = _as_path(path)
     if not place.is_file():
         raise CheckpointError(f"there is no checkpoint {place}.")
     try:
@@ -314,6 +316,12 @@ def read_progress(path: Any) -> Progress:
     if stored is None:
         raise CheckpointError(f"{place} is no checkpoint of mcvar.")
     return Progress(stored["about"], now or {}, tasks, damaged, _is_locked(place))
+
+
+def _as_path(path: Any) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"checkpoint must be the path of a file, got {path!r}.")
+    return Path(path)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -390,11 +398,13 @@ def _lock(path: Path) -> sqlite3.Connection:
 
     SQLite's own lock on a second file, so that readers of the first are not kept out.
     """
-    lock = sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0.0)
+    lock = None
     try:
+        lock = sqlite3.connect(f"{path}.lock", isolation_level=None, timeout=0.0)
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.OperationalError as error:
-        lock.close()
+        if lock is not None:
+            lock.close()
         if "locked" in str(error):
             raise CheckpointError(
                 f"checkpoint {path} is in use by another run; wait for it, or use another file."

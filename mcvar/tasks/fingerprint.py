@@ -5,6 +5,7 @@ and attributes. What cannot be looked into counts by its type alone, so that a d
 a change, never invent one between two processes.
 """
 
+import dis
 import functools
 import hashlib
 import types
@@ -85,6 +86,8 @@ def _parts(thing: Any) -> list[Any]:
     if hasattr(thing, "dist") and hasattr(thing, "args") and hasattr(thing, "kwds"):
         # A frozen scipy.stats distribution, whose class carries generated code and random state.
         return [_name(type(thing.dist)), thing.args, thing.kwds]
+    if type(thing).__getstate__ is not object.__getstate__:
+        return [thing.__getstate__()]  # as pickling does, without caches that it leaves out
     state = getattr(thing, "__dict__", None)
     slots = [name for base in type(thing).__mro__ for name in getattr(base, "__slots__", ())]
     return [
@@ -107,14 +110,19 @@ def _closure(function: types.FunctionType) -> list[Any]:
 
 
 def _globals(function: types.FunctionType) -> list[Any]:
-    """Plain data, and the user's own functions, that the function reads from its module."""
+    """Constants and the user's own functions that the function reads from its module.
+
+    Not what may change while it computes: counters that it sets itself, lists and dictionaries.
+    """
     space = function.__globals__
-    names = sorted(set(function.__code__.co_names) & set(space))
-    plain: Any = bool | int | float | complex | str | bytes | list | tuple | dict | np.ndarray
+    code = function.__code__
+    written = {step.argval for step in dis.get_instructions(code) if step.opname == "STORE_GLOBAL"}
+    names = sorted((set(code.co_names) & set(space)) - written)
+    constant: Any = bool | int | float | complex | str | bytes | tuple | np.ndarray
     return [
         (name, space[name])
         for name in names
-        if isinstance(space[name], plain)
+        if isinstance(space[name], constant)
         or (
             isinstance(space[name], types.FunctionType)
             and space[name].__module__ == function.__module__

@@ -110,10 +110,14 @@ def test_another_problem_is_refused(file, options, message):
 def test_changed_code_and_changed_data_are_another_problem(file):
     scale = np.ones(3)
     run(file, lambda x: smooth(x * scale))
-    with pytest.raises(mcvar.CheckpointError, match="functions or data have changed"):
+    with pytest.raises(
+        mcvar.CheckpointError, match="functions, or data that they hold, have changed"
+    ):
         run(file, lambda x: smooth(x * scale) + 1)
     scale = np.full(3, 2.0)
-    with pytest.raises(mcvar.CheckpointError, match="functions or data have changed"):
+    with pytest.raises(
+        mcvar.CheckpointError, match="functions, or data that they hold, have changed"
+    ):
         run(file, lambda x: smooth(x * scale))
 
 
@@ -175,15 +179,17 @@ def test_damaged_bytes_cost_the_rows_they_hit(file, seed):
     try:
         assert digest(run(file, batch_size=100)) == expected
     except mcvar.CheckpointError as error:
-        assert "move it away" in str(error) or "cannot be" in str(error)
-        assert file.read_bytes() == bytes(data)
+        assert "move it away" in str(error)  # noqa: PT017
+        assert file.read_bytes() == bytes(data)  # noqa: PT017
 
 
 def test_a_changed_result_is_computed_again(file, caplog):
     expected = digest(run(file, batch_size=500))
     database = sqlite3.connect(file)
     (blob,) = database.execute("SELECT result FROM task LIMIT 1").fetchone()
-    database.execute("UPDATE task SET result = ? WHERE result = ?", (blob[:-1] + b"?", blob))
+    database.execute(
+        "UPDATE task SET result = ? WHERE result = ?", (bytes([*blob[:-1], blob[-1] ^ 1]), blob)
+    )
     database.commit()
     database.close()
     assert read_progress(file).damaged == 1
@@ -207,7 +213,7 @@ from mcvar.integrate.problem import Problem
 from mcvar.targets import as_target
 from tests.tasks.problems import smooth
 a, names = np.arange(3.0), {"x", "y", "z"}
-def closed(x): return a.sum() + len(names)
+def closed(x): return -x[:, 0] ** 2 + a.sum() + len(names)
 things = [smooth, closed, lambda x: x + 1, names, as_target(scipy.stats.gamma(2.5)),
           as_target([(0, 1), (0, np.inf)]), mcvar.samplers.Importance([scipy.stats.norm(2, 1)]),
           mcvar.control.Polynomial(2), mcvar.control.SteinKernel(),

@@ -216,6 +216,7 @@ def test_replicated_runs_under_a_time_limit_have_an_early_look():
         time.sleep(2e-4 * len(x))
         return smooth(x)
 
+    mcvar.estimate(smooth, BOX, n=64, sampler="sobol")  # compiles
     est = mcvar.estimate(slow, BOX, n=2**20, sampler="sobol", max_seconds=1.0, rng=1)
     assert est.status == "budget"
     assert est.value == pytest.approx(0.41654, abs=1e-3)
@@ -259,9 +260,20 @@ def test_interrupt_leaves_a_checkpoint_and_no_orphans(tmp_path):
     out, err = process.communicate(timeout=60)
     assert "budget" in out, err
     assert "Traceback" not in err
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    for _ in range(100):  # their parent is gone: whoever takes over may need a moment
+        if not _is_alive(process.pid):
+            break
+        time.sleep(0.05)
+    assert not _is_alive(process.pid)
     assert _tasks(run) > 20
+
+
+def _is_alive(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _tasks(path):
@@ -280,7 +292,7 @@ def _tasks(path):
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         ({"batch_size": 2.5}, TypeError, "whole number"),
         ({"max_seconds": "1"}, TypeError, "max_seconds must be a number"),
-        ({"checkpoint": 3}, TypeError, "path"),
+        ({"checkpoint": 3}, TypeError, "checkpoint must be the path of a file, got 3"),
     ],
 )
 def test_wrong_options(options, error, message):
@@ -298,9 +310,11 @@ def test_draws_that_exist_have_no_run():
 
 def test_what_cannot_be_sent(monkeypatch):
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        with pytest.raises(TypeError, match="cannot be sent to worker processes"):
-            mcvar.estimate(lambda x: x[:, 0], BOX, n=100, executor=pool)
+    with (
+        ProcessPoolExecutor(1, get_context("spawn")) as pool,
+        pytest.raises(TypeError, match="cannot be sent to worker processes"),
+    ):
+        mcvar.estimate(lambda x: x[:, 0], BOX, n=100, executor=pool)
 
 
 def test_log(caplog):
