@@ -72,7 +72,7 @@ class CheckpointError(OSError):
     >>> mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, checkpoint="no/such/folder/run.sqlite")
     Traceback (most recent call last):
     ...
-    mcvar.exceptions.CheckpointError: ... there is no directory no/such/folder; make it first.
+    mcvar.exceptions.CheckpointError: checkpoint no/such/folder/run.sqlite cannot be written: ...
     """
 
 
