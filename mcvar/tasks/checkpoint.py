@@ -205,7 +205,6 @@ class Checkpoint:
             database = _connect(path)
             database.execute(_MARK)
             _configure(database)
-            database.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
         return database
@@ -332,6 +331,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
+    # Whoever made the file may have died before this.
+    database.executescript(_SCHEMA)
 
 
 def _is_empty(path: Path) -> bool:

@@ -86,7 +86,8 @@ def _parts(thing: Any) -> list[Any]:
     if hasattr(thing, "dist") and hasattr(thing, "args") and hasattr(thing, "kwds"):
         # A frozen scipy.stats distribution, whose class carries generated code and random state.
         return [_name(type(thing.dist)), thing.args, thing.kwds]
-    if type(thing).__getstate__ is not object.__getstate__:
+    own: Any = type(thing).__getstate__
+    if own is not object.__getstate__:
         return [thing.__getstate__()]  # as pickling does, without caches that it leaves out
     state = getattr(thing, "__dict__", None)
     slots = [name for base in type(thing).__mro__ for name in getattr(base, "__slots__", ())]

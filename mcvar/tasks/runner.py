@@ -18,6 +18,7 @@ _AHEAD = 3  # tasks in flight a worker: the next one waits where the last one en
 _LEAST_AHEAD = 8
 _BUFFERED = 4  # results that may wait for an earlier one, in units of the tasks in flight
 _CAREFUL, _GIVE_UP = 2, 4  # losses in a row after which tasks go one by one, and none goes
+_RECOUNT = 5.0  # seconds after which workers are counted again
 _IDLE = 0.25  # seconds between looks at what a checkpoint has waiting
 _REMEMBERED = 4  # jobs that a worker process keeps
 _logger = logging.getLogger("mcvar")
@@ -203,6 +204,9 @@ class _Flight:
         self._ready: dict[int, Any] = {}
         self._landed: queue.SimpleQueue[tuple[int, Executor, Future[Any]]] = queue.SimpleQueue()
         self._losses = 0
+        self._executor: Executor | None = None  # whose workers were counted, and when
+        self._counted = 0.0
+        self._capacity = 0
         self._blob: bytes | None = None
         self._looked = 0  # tasks that the checkpoint was asked for
 
@@ -216,14 +220,30 @@ class _Flight:
                         self._receive()
                 yield key, self._ready.pop(number)
         finally:
-            for future in self._flying.values():
-                future.cancel()
+            self._end()
+
+    def _end(self) -> None:
+        """Cancel what has not begun, and keep what has landed."""
+        for future in self._flying.values():
+            future.cancel()
+        while self._runner.checkpoint is not None and not self._landed.empty():
+            number, _, future = self._landed.get()
+            if self._flying.get(number) is future and _error(future) is None:
+                seconds, arrays = future.result()
+                self._runner._keep(self._keys[number], self._context, arrays, seconds)
+
+    def _full(self, executor: Executor) -> int:
+        """Tasks that keep all workers busy; asked for anew from time to time, as clusters grow."""
+        if self._executor is not executor or time.monotonic() - self._counted > _RECOUNT:
+            self._executor, self._counted = executor, time.monotonic()
+            self._capacity = max(_LEAST_AHEAD, _AHEAD * executors.n_workers(executor))
+        return self._capacity
 
     def _submit(self, head: int) -> None:
         """Fill the flight, from what `head` waits for on."""
         executor = self._runner._executor
         assert executor is not None
-        full = max(_LEAST_AHEAD, _AHEAD * executors.n_workers(executor))
+        full = self._full(executor)
         limit = 1 if self._losses >= _CAREFUL else full
         while len(self._flying) < limit:
             if not self._waiting and not self._look(head + full * _BUFFERED):

@@ -180,7 +180,7 @@ def test_damaged_bytes_cost_the_rows_they_hit(file, seed):
         assert digest(run(file, batch_size=100)) == expected
     except mcvar.CheckpointError as error:
         assert "move it away" in str(error)  # noqa: PT017
-        assert file.read_bytes() == bytes(data)  # noqa: PT017
+        assert file.read_bytes() == bytes(data)
 
 
 def test_a_changed_result_is_computed_again(file, caplog):
