@@ -60,8 +60,8 @@ def as_real_array(name: str, values: Any) -> FloatArray:
         )
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"{name} must be numeric, got dtype {array.dtype}; expected what converts to float64, "
-            f"as {name} = np.asarray(..., dtype=float) would."
+            f"{name} must be numeric, got dtype {array.dtype}; expected numbers, such as "
+            "np.asarray(..., dtype=float) makes."
         )
     return np.asarray(array, dtype=np.float64)
 

@@ -164,6 +164,10 @@ class Campaign:
             Probabilities or challenges that are none; the message names scenario and state.
         """
         most = as_count("max_scenarios", max_scenarios, 2)
+        if stop is not None and not isinstance(stop, RelativeHalfWidth):
+            raise TypeError(
+                f"stop must be a RelativeHalfWidth, such as RelativeHalfWidth(0.3), got {stop!r}."
+            )
         update, close_bar = _bar(most, self.scenarios, progress)
         pool = self._start_workers()
         try:
