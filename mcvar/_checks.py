@@ -59,7 +59,10 @@ def as_real_array(name: str, values: Any) -> FloatArray:
             f"{name} is complex ({array.dtype}); integrate real and imaginary parts as two columns."
         )
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}.")
+        raise TypeError(
+            f"{name} must be numeric, got dtype {array.dtype}; expected numbers, such as "
+            "np.asarray(..., dtype=float) makes."
+        )
     return np.asarray(array, dtype=np.float64)
 
 

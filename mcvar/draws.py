@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcvar._checks import as_finite_array, as_points
 from mcvar._typing import FloatArray, IntArray
@@ -56,6 +57,20 @@ class Draws:
     chain: IntArray | None = None
     self_normalized: bool = False
     zero_mean: FloatArray | None = None
+
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept.
+        def __init__(
+            self,
+            x: ArrayLike,
+            weights: ArrayLike | None = None,
+            grad_logpdf: ArrayLike | None = None,
+            strata: ArrayLike | None = None,
+            replicate: ArrayLike | None = None,
+            chain: ArrayLike | None = None,
+            self_normalized: bool = False,
+            zero_mean: ArrayLike | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         x = as_points("x", self.x)
@@ -130,8 +145,8 @@ def _as_labels(name: str, values: Any) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} must be whole-number labels of shape (n,), "
-            f"got dtype {array.dtype} and shape {array.shape}."
+            f"{name} must be whole-number labels of shape (n,), got dtype {array.dtype} and shape "
+            f"{array.shape}; np.unique(labels, return_inverse=True)[1] makes such of any labels."
         )
     return np.asarray(array, dtype=np.int64)
 

@@ -82,7 +82,7 @@ def _read_named(
             )
         posterior, labels = _variables(data)
     if not posterior:
-        raise ValueError("the posterior holds no variables.")
+        raise ValueError("the posterior holds no variables; expected at least one.")
     first, leading = next((name, np.shape(v)[:2]) for name, v in posterior.items())
     variables = _checked(posterior, leading if len(leading) == 2 else (0, 0), first)
     shape = next(iter(variables.values())).shape[:2]

@@ -84,7 +84,10 @@ class Stratified(Sampler):
         bins = self.bins or _bins(size, target.n_uniform)
         cells = int(np.prod(bins))
         if cells > size:
-            raise ValueError(f"{size} draws a replicate are too few for {cells} cells.")
+            raise ValueError(
+                f"{size} draws a replicate are too few for {cells} cells; expected at least one "
+                "for each. Draw more, or lower bins."
+            )
         shares = np.full(cells, 1 / cells) if self.shares is None else self.shares
         counts = _allocate(shares, size, rng)
         cell = np.repeat(np.arange(cells), counts)

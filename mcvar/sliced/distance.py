@@ -302,7 +302,8 @@ def _with_feature(f: FloatArray, theta: FloatArray, design: Design, feature: Fea
     columns = feature.centred(theta)
     if len(f) < columns.shape[1] + 3:
         raise ValueError(
-            f"{len(f)} directions are too few for {columns.shape[1]} control features."
+            f"{len(f)} directions are too few for {columns.shape[1]} control features; expected "
+            f"n >= {columns.shape[1] + 3}."
         )
     edges = range(0, len(f), design.size)
     values = f[:, np.newaxis]
