@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from mcvar import torch as torch
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
-    from mcvar.exceptions import ControlMeanError, MissingExtraError, NonFiniteError, ScoreError
+    from mcvar.exceptions import (
+        ControlMeanError,
+        MagnitudeError,
+        MissingExtraError,
+        NonFiniteError,
+        ScoreError,
+    )
     from mcvar.integrate import estimate
     from mcvar.joint import Evidence, JointEstimate, estimate_jointly, evidence
     from mcvar.moments import Moments
@@ -36,6 +42,7 @@ _HOME = {
     "Estimate": "mcvar.result",
     "Evidence": "mcvar.joint",
     "JointEstimate": "mcvar.joint",
+    "MagnitudeError": "mcvar.exceptions",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
@@ -60,6 +67,7 @@ __all__ = [
     "Estimate",
     "Evidence",
     "JointEstimate",
+    "MagnitudeError",
     "MissingExtraError",
     "Moments",
     "NonFiniteError",

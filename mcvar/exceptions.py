@@ -8,6 +8,10 @@ class NonFiniteError(ValueError):
     """The integrand (or a density) returned NaN or infinity; the message locates the point."""
 
 
+class MagnitudeError(ValueError, OverflowError):
+    """Numbers so large or so small that their squares are lost; the message says which."""
+
+
 class ControlMeanError(ValueError):
     """The stated mean of a control contradicts its sample mean beyond any chance."""
 

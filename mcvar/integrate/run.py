@@ -7,6 +7,7 @@ import numpy as np
 
 from mcvar._checks import import_extra
 from mcvar.draws import Draws
+from mcvar.exceptions import MagnitudeError
 from mcvar.integrate.integrand import Integrand, OutsideSupportError
 from mcvar.integrate.tally import MomentTally, Tally
 from mcvar.moments import Moments
@@ -133,7 +134,7 @@ class Run:
         fill_points(words, u)
         x = self._target.from_uniform(u[:, first:].T)
         self._integrand(Draws.unchecked(x=x), f"the draws from number {start + first} on")
-        raise OverflowError(
+        raise MagnitudeError(
             f"the square of the integrand overflows among draws {start + first}-"
             f"{start + first + count - 1}; rescale the integrand."
         )
