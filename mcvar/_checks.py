@@ -83,7 +83,7 @@ def check_magnitude(name: str, values: FloatArray, most: float = 1e140) -> None:
     A few hundred orders of magnitude are beyond floating point, not beyond users: units do that.
     """
     largest = float(np.abs(values).max(initial=0.0))
-    if largest > most or 0 < largest < 1 / most:
+    if not largest <= most or 0 < largest < 1 / most:
         raise MagnitudeError(
             f"{name} reach {largest:.3g} in size, and their squares are beyond floating-point "
             f"numbers; expected a largest one between {1 / most:.0e} and {most:.0e}: change units."

@@ -64,7 +64,7 @@ class Moments:
         ValueError, TypeError
             What is no array, is empty, or does not agree in n.
         """
-        n, m = _shape("values", values)
+        n, _ = _shape("values", values)
         if features is not None and _shape("features", features, least=0)[0] != n:
             raise ValueError(f"features have {len(features)} rows; expected {n}, as the values.")
         with np.errstate(over="ignore", invalid="ignore"):

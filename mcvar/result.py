@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_number
+from mcvar._checks import as_count, as_number
 from mcvar._typing import FloatArray
 
 if TYPE_CHECKING:
@@ -126,6 +126,10 @@ class Estimate:
         looks = self.history or (
             Look(self.n, np.atleast_1d(self.value), np.atleast_1d(self.standard_error), self.df),
         )
+        m = np.size(self.value)
+        component = as_count("component", component, 0)
+        if component >= m:
+            raise ValueError(f"component must be below {m}, the number there is, got {component}.")
         value = np.array([look.value[component] for look in looks])
         half = np.array(
             [half_width(look.standard_error, look.df, level)[component] for look in looks]

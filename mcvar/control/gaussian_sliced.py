@@ -153,19 +153,19 @@ def gaussian_cost(shift: FloatArray, spread: FloatArray, p: float) -> FloatArray
         mean += shift * special.erf(ratio / np.sqrt(2))
         return np.where(scale > 0, mean, np.abs(shift))
     # Beyond 8 deviations |δ + τZ|^p is smooth on the bulk: a Taylor series; below, Kummer's M.
-    far = np.abs(shift) > 8 * scale
+    far = (np.abs(shift) > 8 * scale) | (scale == 0)
     safe = np.where(far, 1.0, scale)
     argument = -((np.where(far, 0.0, shift) / safe) ** 2) / 2
     near = (safe * np.sqrt(2)) ** p * special.gamma((p + 1) / 2) / np.sqrt(np.pi)
     near = near * special.hyp1f1(-p / 2, 0.5, argument)
-    size = np.where(far, np.abs(shift), 1.0)
+    size = np.where(far & (shift != 0), np.abs(shift), 1.0)
     ratio = np.where(far, scale / size, 0.0) ** 2
     series, term = np.ones_like(ratio), np.ones_like(ratio)
     for k in range(1, 9):
         # E(1 + τZ/δ)^p: the binomial coefficient times (2k − 1)!! of the even moments.
         term = term * (p - 2 * k + 2) * (p - 2 * k + 1) / (2 * k) * ratio
         series = series + term
-    return np.where(far, size**p * series, near)
+    return np.where(far, np.abs(shift) ** p * series, near)
 
 
 def mean_root_product(a: FloatArray, b: FloatArray) -> float:

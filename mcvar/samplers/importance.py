@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, as_number
 from mcvar._typing import FloatArray
 from mcvar.samplers.base import (
     Evaluate,
@@ -83,8 +83,10 @@ class Importance(Sampler):
         shares: Any = None,
         defensive: float = 0.1,
     ) -> None:
-        if not 0 < defensive < 1:
+        if not 0 < as_number("defensive", defensive) < 1:
             raise ValueError(f"defensive must lie strictly between 0 and 1, got {defensive}.")
+        if proposals is not None and not isinstance(proposals, Sequence):
+            raise TypeError(f"proposals must be a list of laws, got {proposals!r}.")
         if proposals is not None and len(proposals) == 0:
             raise ValueError("proposals is empty; leave it out to have a mixture fitted.")
         self.proposals = proposals

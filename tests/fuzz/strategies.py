@@ -116,8 +116,8 @@ PROPER: dict[str, Callable[[Any], Any]] = {
     "reversed": lambda v: v[::-1] if v.ndim else v,
     "read-only": _read_only,
     "big-endian": lambda v: v.astype(v.dtype.newbyteorder(">")),
-    "unaligned": lambda v: np.frombuffer(b"\0" + v.tobytes(), np.uint8)[1:].view(float).reshape(
-        v.shape
+    "unaligned": lambda v: (
+        np.frombuffer(b"\0" + v.tobytes(), np.uint8)[1:].view(float).reshape(v.shape)
     ),
     "float32": _cast(np.float32),
     "float16": _cast(np.float16),

@@ -206,7 +206,13 @@ def test_summary(data, n, d):
 @fuzz
 def test_thinning_and_discrepancy(data, n, d):
     x, score = data.draw(arrays(n, d)), data.draw(arrays(n, d))
-    found = outcome(mcvar.stein_thinning, x, score, data.draw(mostly(st.integers(1, 10))), kernel=data.draw(KERNELS))
+    found = outcome(
+        mcvar.stein_thinning,
+        x,
+        score,
+        data.draw(mostly(st.integers(1, 10))),
+        kernel=data.draw(KERNELS),
+    )
     if found is not None:
         assert ((found >= 0) & (found < n)).all()
     options = {}

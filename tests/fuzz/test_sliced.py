@@ -290,9 +290,7 @@ def test_normal_laws(data, d):
 def test_directions(data):
     count = mostly(st.sampled_from([1, 2, 3, 4, 7, 20, 300]))
     d = data.draw(mostly(st.sampled_from([1, 2, 3, 5, 50])))
-    theta = outcome(
-        sliced.directions, data.draw(count), d, data.draw(KINDS), data.draw(SEEDS)
-    )
+    theta = outcome(sliced.directions, data.draw(count), d, data.draw(KINDS), data.draw(SEEDS))
     if theta is not None:
         assert np.allclose(np.linalg.norm(theta, axis=1), 1)
 
