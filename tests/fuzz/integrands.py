@@ -136,7 +136,7 @@ TARGETS = [
     lambda: [(1, 0)],
     lambda: [(0, float("nan"))],
     lambda: [(0, 0)],
-    lambda: [],
+    list,
     lambda: [()],
     lambda: [(0, 1, 2)],
     lambda: [(0, 1), 3],

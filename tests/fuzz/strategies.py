@@ -185,7 +185,7 @@ def shapes(draw: Any, shape: Sequence[int]) -> tuple[int, ...]:
 
 @st.composite
 def arrays(draw: Any, *shape: int, flavours: Sequence[str] = tuple(FLAVOURS)) -> Any:
-    """Something like an array: usually of reasonable numbers, of the right shape, in a usual form."""
+    """Something like an array: mostly of reasonable numbers, of the right shape and form."""
     size = draw(shapes(shape))
     usual = [name for name in _REASONABLE if name in flavours] or list(flavours)
     flavour = draw(st.sampled_from(usual * (2 + len(flavours) // len(usual)) + list(flavours)))
