@@ -66,8 +66,10 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "NearestNeighbors":
         """Remember values y, shape (n,) or (n, m), at X (n, d), and integrate the prediction."""
         x, self._values = as_points("X", X), as_finite_array("y", y)
-        if len(self._values) != len(x):
-            raise ValueError(f"y has {len(self._values)} rows; expected {len(x)}, one per point.")
+        if self._values.ndim not in (1, 2) or len(self._values) != len(x):
+            raise ValueError(
+                f"y has shape {self._values.shape}; expected one row per point, {len(x)} of them."
+            )
         self.n_features_in_ = x.shape[1]
         check_magnitude("points", x)
         self._tree = KDTree(x)

@@ -1,6 +1,6 @@
 """The proposal: which actions of the other road users are sampled, and with what probability."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,9 +99,12 @@ class AdversarialProposal:
         threshold: float = 0.0,
         phase: Callable[[Any], int] | None = None,
     ) -> None:
-        if not isinstance(surrogates, Iterable):
-            raise TypeError(f"surrogates must be a sequence of callables, got {surrogates!r}.")
-        surrogates = tuple(surrogates)
+        try:
+            surrogates = tuple(surrogates)
+        except TypeError:
+            raise TypeError(
+                f"surrogates must be a sequence of callables, got {surrogates!r}."
+            ) from None
         for name, given in [("actions", actions), *(("surrogates", q) for q in surrogates)]:
             if not (callable(given) or hasattr(given, "batch")):
                 raise TypeError(f"{name} must be callable, got {given!r}.")
