@@ -159,6 +159,7 @@ class SteinKernel(ScoreAware, BaseEstimator):
         sample = checked_sample(X, y, grad_logpdf, sample_weight)
         d = sample.x.shape[1]
         degree = self.polynomial_degree
+        degree = degree if degree is None else as_count("polynomial_degree", degree)
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
         check_enough_points(sample.n, 1 + len(self.indices_))
         self.coordinates_ = Coordinates.of(sample.x, sample.weights, self.standardise)
