@@ -20,6 +20,9 @@ def same_draws(samples: list[Sample]) -> bool:
 
 def checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
     """Return the distinct draws of every task, or say what is wrong with them."""
+    for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
+        if not isinstance(given, Sequence) and np.ndim(given) == 0:
+            raise TypeError(f"{name} must be a sequence of arrays, one per task, got {given!r}.")
     sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
     if len(set(sizes.values())) > 1 or not len(x):
         seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
