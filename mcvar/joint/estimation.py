@@ -91,26 +91,28 @@ def estimate_jointly(
         rng = np.random.default_rng(root_entropy(rng))
     labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
     count = sum(len(sheet.places) for sheet in sheets)
+    spare: list[Corrected | None] = [None] * len(sheets)
     if count == 1:
         # Nothing to share: what `estimate` does with a scalar control.
         only, b = sheets[0], control.task_covariance
         task_covariances = [np.eye(1) if isinstance(b, str) else checked_covariance(b, 1)]
         corrected = [correct(control.scalar(), only.draws, only.values, labels[0])]
     else:
-        corrected, task_covariances, means = _out_of_fold(control, sheets, labels, folds)
-        if means is not None:
+        corrected, task_covariances, by_draws, means = _out_of_fold(control, sheets, labels, folds)
+        if by_draws is not None:
+            spare = list(corrected)
             corrected = [
                 _towards(means[list(sheet.places)], part)
-                for sheet, part in zip(sheets, corrected, strict=True)
+                for sheet, part in zip(sheets, by_draws, strict=True)
             ]
 
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
     scalar = control.scalar() if count > 1 else None
-    for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
+    for sheet, label, joint, other in zip(sheets, labels, corrected, spare, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(scalar, sheet, label, folds, joint)
+        chosen = _guard(scalar, sheet, label, folds, joint, other)
         found = _error_bars(chosen, draws)
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
@@ -145,25 +147,24 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
 
 
 class _Fits(NamedTuple):
-    """What fits without each fold leave of the values of each sheet, and the B of each fit.
+    """What fits without a draw leave of the values of each sheet.
 
-    `means` (T,) are the expectations of fits to all draws, where they come for nothing.
+    `by_folds` comes from fits without each fold, and `task_covariances` are their B. With few
+    observations `by_draws` comes from fits to all draws but one, at what was learned without its
+    fold, and `means` (T,) are the expectations of fits to all of them.
     """
 
-    corrected: list[Corrected]
+    by_folds: list[Corrected]
     task_covariances: list[FloatArray]
-    means: FloatArray | None
+    by_draws: list[Corrected] | None
+    means: FloatArray
 
 
 def _out_of_fold(
     control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
 ) -> _Fits:
-    """Return values less prediction plus its expectation, from fits without the draw.
-
-    What is learned for a draw is learned without its fold. With few observations the coefficients
-    then come from all draws but this one, in closed form; otherwise from the other folds.
-    """
-    rows = [np.empty_like(sheet.values) for sheet in sheets]
+    """Return values less prediction plus its expectation, from fits without the draw."""
+    by_folds, by_draws = ([np.empty_like(sheet.values) for sheet in sheets] for _ in range(2))
     means, to_all, covariances, name = [], [], [], ""
     one_by_one = _can_leave_one_out(sheets)
     for fold in range(folds):
@@ -174,24 +175,29 @@ def _out_of_fold(
         means.append(fitted.mean_)
         covariances.append(fitted.task_covariance_)
         name = name or fitted.describe()
-        left: list[FloatArray] | None = None
+        for sheet, mask, out in zip(sheets, held_out, by_folds, strict=True):
+            x, s = sheet.draws.x[mask], _scores(sheet)[mask]
+            for j, place in enumerate(sheet.places if len(x) else ()):
+                known = fitted.mean_[place] - fitted.predict(place, x, s)
+                out[mask, j] = sheet.values[mask, j] + known
         if one_by_one:
             left, mean = _left_out(fitted, sheets)
             to_all.append(mean)
-        for sheet, mask, out in zip(sheets, held_out, rows, strict=True):
-            for j, place in enumerate(sheet.places):
-                if left is not None:
+            for sheet, mask, out in zip(sheets, held_out, by_draws, strict=True):
+                for j, place in enumerate(sheet.places):
                     out[mask, j] = left[place][mask]
-                elif mask.any():
-                    x, s = sheet.draws.x[mask], _scores(sheet)[mask]
-                    known = fitted.mean_[place] - fitted.predict(place, x, s)
-                    out[mask, j] = sheet.values[mask, j] + known
     spread = _jackknife(np.array(means))
-    corrected = [
-        Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
-        for sheet, out in zip(sheets, rows, strict=True)
-    ]
-    return _Fits(corrected, covariances, np.mean(to_all, axis=0) if one_by_one else None)
+    found, alternative = (
+        [
+            Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
+            for sheet, out in zip(sheets, rows, strict=True)
+        ]
+        for rows in (by_folds, by_draws)
+    )
+    if not one_by_one:
+        return _Fits(found, covariances, None, np.mean(means, axis=0))
+    # A fold without which something strange is learned has no say.
+    return _Fits(found, covariances, alternative, np.median(to_all, axis=0))
 
 
 def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
@@ -277,13 +283,20 @@ def _error_bars(corrected: Corrected, draws: Draws) -> Combined:
 
 
 def _guard(
-    control: SteinKernel | None, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
+    control: SteinKernel | None,
+    sheet: Sheet,
+    labels: IntArray,
+    folds: int,
+    joint: Corrected,
+    spare: Corrected | None,
 ) -> Corrected:
     """Give tasks of a sheet another control where the joint one is clearly worse for them.
 
-    The others are polynomials, a scalar kernel, and none. They are tried where the joint control
-    leaves something to gain. Clearly worse are error bars twice as long: no better are those of few
-    draws known, and that of the joint control is long for a value that has been moved.
+    The others are polynomials, a scalar kernel, `spare` (the joint control fitted on other folds,
+    where a draw that contradicts what was learned without it does no harm), and none. They are
+    tried where the joint control leaves something to gain. Clearly worse are error bars twice as
+    long: no better are those of few draws known, and that of the joint control is long for a value
+    that has been moved.
     """
     draws = sheet.draws
     plain = correct(None, draws, sheet.values, labels, own=False)
@@ -299,6 +312,9 @@ def _guard(
             yield from (each for each in stein_candidates(draws, folds) if is_linear(each))
             if control is not None:
                 yield _scalar(control, draws, values, labels)
+        if spare is not None:
+            names = tuple(spare.controls[j] for j in columns)
+            yield Corrected(spare.rows[:, columns], spare.mean_error[columns], names, True)
 
     length = 1 if draws.chain is None else correlation_length(values, draws.chain)
     other = choose(candidates(), draws, values, labels, 1, length=length)
