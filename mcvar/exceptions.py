@@ -18,7 +18,16 @@ class NonFiniteError(ValueError):
 
 
 class MagnitudeError(ValueError, OverflowError):
-    """Numbers so large or so small that their squares are lost; the message says which."""
+    """Numbers so large or so small that their squares are lost; the message says which.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> mcvar.estimate(lambda x: 1e200 * x[:, 0], [(0, 1)], n=64, rng=1)
+    Traceback (most recent call last):
+    ...
+    mcvar.exceptions.MagnitudeError: the square of the integrand overflows in draws 0-7 of ...
+    """
 
 
 class ControlMeanError(ValueError):
