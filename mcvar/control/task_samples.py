@@ -18,7 +18,7 @@ def same_draws(samples: list[Sample]) -> bool:
     )
 
 
-def checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
+def checked_samples(x: Any, y: Any, scores: Any) -> list[Sample]:
     """Return the distinct draws of every task, or say what is wrong with them."""
     for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
         if not isinstance(given, Sequence) and np.ndim(given) == 0:
