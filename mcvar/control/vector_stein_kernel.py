@@ -1,7 +1,6 @@
 """Vector-valued Stein kernel control: related integrals that share what they know."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ from mcvar.control.kernel_system import solve
 from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern
 from mcvar.control.sample import (
     Sample,
-    checked_sample,
     evenly,
     orthonormal,
     points_and_scores,
@@ -24,8 +22,10 @@ from mcvar.control.sample import (
 )
 from mcvar.control.standardise import Coordinates
 from mcvar.control.stein_gram import SteinGram
+from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, Tasks, checked_covariance, learn
+from mcvar.control.task_samples import checked_samples, of_task
 
 _KERNELS: tuple[BaseKernel, ...] = (InverseMultiquadric(), Matern())
 _TUNING = 400  # observations of all tasks on which everything is learned
@@ -121,7 +121,7 @@ class VectorSteinKernel(BaseEstimator):
             `task_covariance` that is none, a singular system.
         """
         kernels = self._checked_options()
-        samples = _checked_samples(X, y, grad_logpdf)
+        samples = checked_samples(X, y, grad_logpdf)
         d, count = samples[0].x.shape[1], len(samples)
         degree = self.polynomial_degree
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
@@ -186,6 +186,10 @@ class VectorSteinKernel(BaseEstimator):
             parts.append(f"{self.n_points_} points of {len(self.mean_)} tasks")
         return f"VectorSteinKernel({', '.join(parts)})"
 
+    def scalar(self) -> SteinKernel:
+        """Return the control of the same kind for a task on its own."""
+        return SteinKernel(self.kernel, self.order, self.polynomial_degree, ridge=self.ridge)
+
     def _checked_options(self) -> tuple[BaseKernel, ...]:
         check_options(self.order, self.polynomial_degree, self.ridge)
         if isinstance(self.task_covariance, str):
@@ -212,7 +216,7 @@ class VectorSteinKernel(BaseEstimator):
         """Return all observations, and what turns orthonormal columns into polynomials' own."""
         phis, backs = [], []
         for t, sample in enumerate(samples):
-            with _of_task(t):
+            with of_task(t):
                 phi, back = orthonormal(polynomial_part(sample.x, sample.s, self.indices_))
             phis.append(phi)
             backs.append(back)
@@ -244,43 +248,6 @@ class VectorSteinKernel(BaseEstimator):
         )
         self.jitter_, self.condition_ = solution.jitter, solution.condition
         self.mean_ = self.unit_ * self.beta_[0]
-
-
-def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
-    """Return the distinct draws of every task, or say what is wrong with them."""
-    sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
-    if len(set(sizes.values())) > 1 or not len(x):
-        seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
-        raise ValueError(f"got tasks {seen}; expected the same number, at least 1, in each.")
-    if all(np.ndim(values) == 0 for values in y):
-        raise ValueError(
-            "y holds numbers; expected one array for each task. This control serves "
-            "mcvar.estimate_jointly; for a single integral use SteinKernel."
-        )
-    samples = []
-    for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
-        with _of_task(t):
-            if np.ndim(values) != 1:
-                raise ValueError(
-                    f"y has shape {np.shape(values)}; expected one value a draw, (n,)."
-                )
-            samples.append(checked_sample(points, values, score, None))
-    dimensions = [sample.x.shape[1] for sample in samples]
-    if len(set(dimensions)) > 1:
-        raise ValueError(
-            f"tasks have draws in {dimensions} dimensions; a kernel between tasks needs draws of "
-            "the same space."
-        )
-    return samples
-
-
-@contextmanager
-def _of_task(t: int) -> Iterator[None]:
-    """Say which task an error is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"task {t}: {error}") from error
 
 
 def _named(kernel: BaseKernel) -> str:

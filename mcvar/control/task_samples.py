@@ -1,0 +1,51 @@
+"""The samples of several tasks that a joint control is fitted on, checked."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from mcvar.control.sample import Sample, checked_sample
+
+
+def checked_samples(
+    x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any], *, merge: bool = True
+) -> list[Sample]:
+    """Return the draws of every task, or say what is wrong with them.
+
+    A kernel system wants those that coincide merged; a sum over draws does not.
+    """
+    sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
+    if len(set(sizes.values())) > 1 or not len(x):
+        seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())
+        raise ValueError(f"got tasks {seen}; expected the same number, at least 1, in each.")
+    if all(np.ndim(values) == 0 for values in y):
+        raise ValueError(
+            "y holds numbers; expected one array for each task. This control serves "
+            "mcvar.estimate_jointly; for a single integral use a scalar control."
+        )
+    samples = []
+    for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
+        with of_task(t):
+            if np.ndim(values) != 1:
+                raise ValueError(
+                    f"y has shape {np.shape(values)}; expected one value a draw, (n,)."
+                )
+            samples.append(checked_sample(points, values, score, None, merge=merge))
+    dimensions = [sample.x.shape[1] for sample in samples]
+    if len(set(dimensions)) > 1:
+        raise ValueError(
+            f"tasks have draws in {dimensions} dimensions; what they share needs draws of the same "
+            "space."
+        )
+    return samples
+
+
+@contextmanager
+def of_task(t: int) -> Iterator[None]:
+    """Say which task an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"task {t}: {error}") from error
