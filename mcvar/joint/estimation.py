@@ -8,7 +8,7 @@ from sklearn.base import clone
 
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray, IntArray, Seed
-from mcvar.control import SteinKernel, VectorSteinKernel
+from mcvar.control import SteinKernel, VectorSteinKernel, VectorSteinPolynomial
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
@@ -22,9 +22,11 @@ from mcvar.integrate.folding import fold_labels
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
 
+JointControl = VectorSteinKernel | VectorSteinPolynomial
+
 
 def estimate_jointly(
-    tasks: Any, control: VectorSteinKernel | None = None, *, folds: int = 5, rng: Seed = None
+    tasks: Any, control: JointControl | None = None, *, folds: int = 5, rng: Seed = None
 ) -> JointEstimate:
     """Estimate related integrals with one control that they share.
 
@@ -39,7 +41,7 @@ def estimate_jointly(
     tasks : list of (values, Draws)
         One entry for each task: values (n_t,) at draws of its own target with ``grad_logpdf``;
         or values (n, T) of T tasks on the same draws. Entries with equal draws share folds.
-    control : VectorSteinKernel, optional
+    control : VectorSteinKernel or VectorSteinPolynomial, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int
         Parts of each task's draws; each is corrected by a control that was fitted on the others.
@@ -70,8 +72,11 @@ def estimate_jointly(
     """
     if control is None:
         control = VectorSteinKernel()
-    if not isinstance(control, VectorSteinKernel):
-        raise TypeError(f"control must be a mcvar.control.VectorSteinKernel, got {control!r}.")
+    if not isinstance(control, JointControl):
+        raise TypeError(
+            "control must be a mcvar.control.VectorSteinKernel or VectorSteinPolynomial, got "
+            f"{control!r}."
+        )
     folds = as_count("folds", folds, 2)
     sheets = read_tasks(tasks)
     generator = None if rng is None else np.random.default_rng(rng)
@@ -121,7 +126,7 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
     return labels if rng is None or draws.chain is not None else rng.permutation(labels)
 
 
-def _fit(control: VectorSteinKernel, sheets: list[Sheet], used: list[Any]) -> VectorSteinKernel:
+def _fit(control: JointControl, sheets: list[Sheet], used: list[Any]) -> JointControl:
     """Fit on the draws of each sheet that are `used`."""
     x, y, s = {}, {}, {}
     for sheet, rows in zip(sheets, used, strict=True):
@@ -130,12 +135,12 @@ def _fit(control: VectorSteinKernel, sheets: list[Sheet], used: list[Any]) -> Ve
             x[place], s[place] = sheet.draws.x[rows], sheet.draws.grad_logpdf[rows]
             y[place] = sheet.values[rows, j]
     order = range(len(x))
-    fitted: VectorSteinKernel = clone(control)
+    fitted: JointControl = clone(control)
     return fitted.fit([x[t] for t in order], [y[t] for t in order], [s[t] for t in order])
 
 
 def _out_of_fold(
-    control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
+    control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
 ) -> list[Corrected]:
     """Return values less prediction plus its expectation, from fits without the draw's fold."""
     rows = [np.empty_like(sheet.values) for sheet in sheets]
@@ -181,7 +186,7 @@ def _no_less(found: Combined, spread: FloatArray) -> Combined:
 
 
 def _guard(
-    control: VectorSteinKernel, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
+    control: JointControl, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
 ) -> Corrected:
     """Take for each task what leaves least variance: joint, scalar, polynomial or no control."""
     draws, length = sheet.draws, 1
@@ -194,10 +199,11 @@ def _guard(
             for candidate in stein_candidates(draws, folds):
                 is_kernel = isinstance(candidate, SteinKernel)
                 yield _scalar(candidate, sheet, labels) if is_kernel else candidate
-            scalar = SteinKernel(
-                control.kernel, control.order, control.polynomial_degree, ridge=control.ridge
-            )
-            yield _scalar(scalar, sheet, labels)
+            scalar = control.scalar()
+            if isinstance(scalar, SteinKernel):
+                yield _scalar(scalar, sheet, labels)
+            elif folds > 2:  # its penalty is chosen over the folds it is fitted on
+                yield scalar.for_draws(draws.x)
         yield joint
 
     return choose(candidates(), draws, sheet.values, labels, 1, length=length)
