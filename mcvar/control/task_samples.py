@@ -42,6 +42,16 @@ def checked_samples(
     return samples
 
 
+def check_extends(fitted: Any, tasks: int, ndim: int) -> None:
+    """Refuse a warm start with fewer tasks than a control was fitted on, or in another space."""
+    before = len(fitted.mean_)
+    if tasks < before or ndim != fitted.n_features_in_:
+        raise ValueError(
+            f"warm_start goes on from {before} tasks in {fitted.n_features_in_} dimensions, which "
+            f"come first, with their draws; got {tasks} tasks in {ndim} dimensions."
+        )
+
+
 @contextmanager
 def of_task(t: int) -> Iterator[None]:
     """Say which task an error is about."""

@@ -25,7 +25,8 @@ from mcvar.control.stein_gram import SteinGram
 from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, Tasks, checked_covariance, learn
-from mcvar.control.task_samples import checked_samples, of_task
+from mcvar.control.task_samples import check_extends, checked_samples, of_task
+from mcvar.control.warm_start import extend
 
 _KERNELS: tuple[BaseKernel, ...] = (InverseMultiquadric(), Matern())
 _TUNING = 400  # observations of all tasks on which everything is learned
@@ -58,6 +59,10 @@ class VectorSteinKernel(BaseEstimator):
     ridge : float, optional
         Noise relative to the mean diagonal of the task's own block; one for each task is learned
         if left out.
+    warm_start : bool
+        Whether another ``fit`` keeps what was learned (coordinates, kernel, ridges, covariance) of
+        the tasks it had, which come first, and learns of further tasks how they covary with these
+        and their ridges. That costs a solve and no search.
 
     Attributes
     ----------
@@ -96,12 +101,14 @@ class VectorSteinKernel(BaseEstimator):
         polynomial_degree: int | None = None,
         task_covariance: Literal["learn"] | Any = "learn",
         ridge: float | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.kernel = kernel
         self.order = order
         self.polynomial_degree = polynomial_degree
         self.task_covariance = task_covariance
         self.ridge = ridge
+        self.warm_start = warm_start
 
     def fit(
         self, X: Sequence[Any], y: Sequence[Any], grad_logpdf: Sequence[Any]
@@ -132,12 +139,16 @@ class VectorSteinKernel(BaseEstimator):
                     f"task {t}: {sample.n} distinct draws are too few for {least - 1} unpenalised "
                     f"columns; expected at least {least}. Draw more, or lower polynomial_degree."
                 )
+        warm = self.warm_start and hasattr(self, "dual_")
         given = None
-        if not isinstance(self.task_covariance, str):
-            given = checked_covariance(self.task_covariance, count)
-        self.coordinates_ = Coordinates.of(
-            np.concatenate([sample.x for sample in samples]), None, "cholesky"
-        )
+        if warm:
+            check_extends(self, count, d)
+        else:
+            if not isinstance(self.task_covariance, str):
+                given = checked_covariance(self.task_covariance, count)
+            self.coordinates_ = Coordinates.of(
+                np.concatenate([sample.x for sample in samples]), None, "cholesky"
+            )
         samples = [
             sample._replace(
                 x=self.coordinates_.points(sample.x), s=self.coordinates_.scores(sample.s)
@@ -149,7 +160,7 @@ class VectorSteinKernel(BaseEstimator):
         # Values that do not vary have no unit of their own.
         self.unit_ = np.where(deviation > 1e-14 * size, deviation, 1.0)
         self.n_features_in_, self.n_points_ = d, sum(sample.n for sample in samples)
-        chosen = self._choose(kernels, samples, given)
+        chosen = self._extend(samples) if warm else self._choose(kernels, samples, given)
         self.kernel_, self.ridge_, self.task_covariance_ = chosen[:3]
         self._solve(samples)
         return self
@@ -203,14 +214,23 @@ class VectorSteinKernel(BaseEstimator):
         if one and (given is not None or len(samples) == 1):
             b = np.eye(1) if given is None else given
             return Learned(kernels[0], np.full(len(samples), float(self.ridge or 0.0)), b, 0.0)
+        return learn(self._tuning_part(samples), kernels, self.order, self.ridge, given)
+
+    def _extend(self, samples: list[Sample]) -> Learned:
+        known = self.kernel_, self.ridge_, self.task_covariance_
+        if len(samples) == len(self.ridge_):
+            return Learned(*known, 0.0)
+        return extend(self._tuning_part(samples), self.order, *known, self.ridge)
+
+    def _tuning_part(self, samples: list[Sample]) -> Tasks:
+        """Return some observations of each task, to learn on."""
         total = sum(sample.n for sample in samples)
         least = max(_LEAST_TUNING, 2 * len(self.indices_) + 4)
         parts = [
             sample.rows(evenly(sample.n, max(least, _TUNING * sample.n // total)))
             for sample in samples
         ]
-        tasks, _ = self._tasks(parts)
-        return learn(tasks, kernels, self.order, self.ridge, given)
+        return self._tasks(parts)[0]
 
     def _tasks(self, samples: list[Sample]) -> tuple[Tasks, list[FloatArray]]:
         """Return all observations, and what turns orthonormal columns into polynomials' own."""

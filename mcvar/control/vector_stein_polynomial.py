@@ -15,7 +15,7 @@ from mcvar.control.sample import points_and_scores
 from mcvar.control.standardise import Coordinates
 from mcvar.control.stein_polynomial import SteinPolynomial
 from mcvar.control.stein_polynomial_features import langevin_indices, stein_features
-from mcvar.control.task_samples import checked_samples
+from mcvar.control.task_samples import check_extends, checked_samples
 from mcvar.moments import Moments, total
 
 _MOST_FEATURES = 2000
@@ -43,6 +43,8 @@ class VectorSteinPolynomial(BaseEstimator):
     standardise : {"sd", "cholesky", None}
         Coordinates of the polynomials: where the draws of all tasks together have unit variances,
         or unit covariance, or as they are. A rotation costs sparsity.
+    warm_start : bool
+        Whether another ``fit`` keeps coordinates and penalty of the tasks it had, which come first.
 
     Attributes
     ----------
@@ -82,11 +84,13 @@ class VectorSteinPolynomial(BaseEstimator):
         penalty: float | None = None,
         l1_ratio: float = 1.0,
         standardise: Literal["sd", "cholesky"] | None = "sd",
+        warm_start: bool = False,
     ) -> None:
         self.degree = degree
         self.penalty = penalty
         self.l1_ratio = l1_ratio
         self.standardise = standardise
+        self.warm_start = warm_start
 
     def fit(
         self, X: Sequence[Any], y: Sequence[Any], grad_logpdf: Sequence[Any]
@@ -114,9 +118,14 @@ class VectorSteinPolynomial(BaseEstimator):
                 f"degree {degree} in {d} dimensions makes {k} features; at most {_MOST_FEATURES} "
                 "are supported. Lower the degree."
             )
-        self.coordinates_ = Coordinates.of(
-            np.concatenate([sample.x for sample in samples]), None, self.standardise
-        )
+        strength = self.penalty
+        if self.warm_start and hasattr(self, "coef_"):
+            check_extends(self, len(samples), d)
+            strength = float(self.penalty_)
+        else:
+            self.coordinates_ = Coordinates.of(
+                np.concatenate([sample.x for sample in samples]), None, self.standardise
+            )
         self.indices_ = langevin_indices(d, degree)
         parts, units = [], np.empty(len(samples))
         for t, sample in enumerate(samples):
@@ -126,9 +135,8 @@ class VectorSteinPolynomial(BaseEstimator):
             features, values = self._features(sample.x, sample.s), sample.y / units[t]
             split = _PARTS if sample.n >= _LEAST_SPLIT else 1
             parts.append([Moments.of(values[i::split], features[i::split]) for i in range(split)])
-        coefficients, self.penalty_ = penalties.group_elastic_net(
-            parts, self.l1_ratio, self.penalty
-        )
+        coefficients, chosen = penalties.group_elastic_net(parts, self.l1_ratio, strength)
+        self.penalty_: float = chosen
         wholes = [total(own) for own in parts]
         constants = [
             float(whole.residual(coefficients[:, [t]])[0][0]) for t, whole in enumerate(wholes)

@@ -1,6 +1,7 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,12 @@ JointControl = VectorSteinKernel | VectorSteinPolynomial
 
 
 def estimate_jointly(
-    tasks: Any, control: JointControl | None = None, *, folds: int = 5, rng: Seed = None
+    tasks: Any,
+    control: JointControl | None = None,
+    *,
+    folds: int = 5,
+    rng: Seed = None,
+    warm_start: JointEstimate | None = None,
 ) -> JointEstimate:
     """Estimate related integrals with one control that they share.
 
@@ -48,6 +54,11 @@ def estimate_jointly(
     rng : int, Generator, SeedSequence or None
         Puts draws into folds at random. By default they take turns, which is as good where
         they are independent. Chains are cut into contiguous blocks in any case.
+    warm_start : JointEstimate, optional
+        A result whose tasks come first among `tasks`. What its control has learned is kept, and
+        every fit learns of further tasks only how they covary with those and their noise: a task
+        more costs solves and no search. Error bars of the first tasks know nothing of the choice
+        of what is kept.
 
     Returns
     -------
@@ -70,7 +81,9 @@ def estimate_jointly(
     >>> bool(abs(joint.value[1] - 1.1 * np.exp(1 / 2) - 1) < 0.05)
     True
     """
-    if control is None:
+    if warm_start is not None:
+        control = _going_on(control, warm_start)
+    elif control is None:
         control = VectorSteinKernel()
     if not isinstance(control, JointControl):
         raise TypeError(
@@ -114,9 +127,21 @@ def estimate_jointly(
         variance_reduction=gain,
         control=tuple(controls),
         task_covariance=whole.task_covariance_.copy(),
+        model=whole,
         status="suspect" if told else "converged",
         reasons=told,
     )
+
+
+def _going_on(control: JointControl | None, before: JointEstimate) -> JointControl:
+    """Return the control of an earlier result, ready to be fitted on more tasks."""
+    if not isinstance(before, JointEstimate):
+        raise TypeError(f"warm_start must be a JointEstimate, got {before!r}.")
+    if control is not None:
+        raise ValueError("give control or warm_start: an earlier result brings its own control.")
+    found: JointControl = copy(before.model)
+    found.set_params(warm_start=True)
+    return found
 
 
 def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArray:
@@ -135,7 +160,8 @@ def _fit(control: JointControl, sheets: list[Sheet], used: list[Any]) -> JointCo
             x[place], s[place] = sheet.draws.x[rows], sheet.draws.grad_logpdf[rows]
             y[place] = sheet.values[rows, j]
     order = range(len(x))
-    fitted: JointControl = clone(control)
+    # A copy keeps what a warm start goes on from, and a clone keeps nothing.
+    fitted: JointControl = copy(control) if control.warm_start else clone(control)
     return fitted.fit([x[t] for t in order], [y[t] for t in order], [s[t] for t in order])
 
 

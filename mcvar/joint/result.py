@@ -11,6 +11,8 @@ from mcvar.result import ConfidenceInterval, concise, half_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mcvar.control import VectorSteinKernel, VectorSteinPolynomial
+
 _SHOWN = 10  # tasks printed before a repr is shortened
 
 
@@ -35,6 +37,9 @@ class JointEstimate:
         What served each task: the joint control, a control of its own, or none.
     task_covariance : ndarray, shape (T, T)
         B of the joint control fitted on all draws, for tasks in units of their standard deviation.
+    model : VectorSteinKernel or VectorSteinPolynomial
+        The joint control fitted on all draws, with what it has chosen: `kernel_` and `ridge_`, or
+        `penalty_`.
     status : {"converged", "suspect"}
     reasons : tuple of str
         What makes an error bar suspect, in prose.
@@ -48,6 +53,7 @@ class JointEstimate:
     variance_reduction: FloatArray
     control: tuple[str, ...]
     task_covariance: FloatArray
+    model: "VectorSteinKernel | VectorSteinPolynomial"
     status: Literal["converged", "suspect"] = "converged"
     reasons: tuple[str, ...] = ()
 
