@@ -14,7 +14,6 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
 from mcvar.integrate.choice import choose, stein_candidates
-from mcvar.integrate.combine import Combined
 from mcvar.integrate.correct import Corrected
 from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.design import allow_for_extremes, by_design
@@ -95,10 +94,11 @@ def estimate_jointly(
     generator = None if rng is None else np.random.default_rng(rng)
     labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
     whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    corrected = _out_of_fold(control, sheets, labels, folds)
+    corrected, means = _out_of_fold(control, sheets, labels, folds)
 
     count = sum(len(sheet.places) for sheet in sheets)
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
+    by_joint, rows = np.zeros(count), [np.empty(0)] * count
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
     for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
@@ -106,7 +106,12 @@ def estimate_jointly(
         chosen = _guard(control, sheet, label, folds, joint)
         found = by_design(chosen.rows, draws, covariance=True)
         found = allow_for_extremes(found, chosen.rows, draws)
-        found = _no_less(found, chosen.mean_error)
+        # A kernel that all but interpolates leaves next to nothing at the draws it was not fitted
+        # on, save far out, where there may be none: how its expectation moves when draws are left
+        # out shows what it does there.
+        missing = np.sqrt(np.maximum(chosen.mean_error**2 - found.variance, 0.0))
+        found = combine.with_mean_error(found, missing)
+        by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
         plain = sheet.values.var(axis=0, ddof=1) / draws.n
@@ -115,8 +120,9 @@ def estimate_jointly(
         )
         gain[places[plain == 0]] = 1.0
         for j, place in enumerate(places):
-            controls[place] = chosen.controls[j]
+            controls[place], rows[place] = chosen.controls[j], chosen.rows[:, j].copy()
             reasons[place] = _suspicions(draws, sheet.values[:, j], chosen.rows[:, j])
+    covariance += _between(means, by_joint)
     told = tuple(f"task {t}: {reason}" for t, found_ in enumerate(reasons) for reason in found_)
     return JointEstimate(
         value=value,
@@ -128,6 +134,8 @@ def estimate_jointly(
         control=tuple(controls),
         task_covariance=whole.task_covariance_.copy(),
         model=whole,
+        corrected=tuple(rows),
+        expectations=means,
         status="suspect" if told else "converged",
         reasons=told,
     )
@@ -167,8 +175,11 @@ def _fit(control: JointControl, sheets: list[Sheet], used: list[Any]) -> JointCo
 
 def _out_of_fold(
     control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
-) -> list[Corrected]:
-    """Return values less prediction plus its expectation, from fits without the draw's fold."""
+) -> tuple[list[Corrected], FloatArray]:
+    """Return values less prediction plus its expectation, from fits without the draw's fold.
+
+    The expectations (folds, T) come with them.
+    """
     rows = [np.empty_like(sheet.values) for sheet in sheets]
     means, name = [], ""
     for fold in range(folds):
@@ -186,29 +197,32 @@ def _out_of_fold(
             for j, place in enumerate(sheet.places):
                 known = fitted.mean_[place] - fitted.predict(place, x, s)
                 out[held_out, j] = sheet.values[held_out, j] + known
-    spread = _jackknife(np.array(means))
-    return [
+    spread = jackknife(np.array(means))
+    corrected = [
         Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
         for sheet, out in zip(sheets, rows, strict=True)
     ]
+    return corrected, np.array(means)
 
 
-def _jackknife(means: FloatArray) -> FloatArray:
+def jackknife(means: FloatArray) -> FloatArray:
     """Return the spread (m,) of expectations (folds, m) from fits without one fold each."""
     folds = len(means)
     squares = ((means - means.mean(axis=0)) ** 2).sum(axis=0)
     return np.asarray(np.sqrt((folds - 1) / folds * squares))
 
 
-def _no_less(found: Combined, spread: FloatArray) -> Combined:
-    """Widen error bars to `spread` where they are less.
+def _between(means: FloatArray, error: FloatArray) -> FloatArray:
+    """Return covariances (T, T) of errors (T,) of expectations (folds, T) that share their fits.
 
-    A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
-    save far out, where there may be none: how its expectation moves when draws are left out shows
-    what it does there.
+    They move together when draws are left out as the expectations do. Zeros on the diagonal.
     """
-    missing = np.sqrt(np.maximum(spread**2 - found.variance, 0.0))
-    return combine.with_mean_error(found, missing)
+    moves = means - means.mean(axis=0)
+    size = np.linalg.norm(moves, axis=0)
+    moves *= np.divide(error, size, out=np.zeros_like(size), where=size > 0)
+    together = moves.T @ moves
+    np.fill_diagonal(together, 0.0)
+    return np.asarray(together)
 
 
 def _guard(
@@ -240,7 +254,7 @@ def _scalar(control: SteinKernel, sheet: Sheet, labels: IntArray) -> Corrected:
     fit = cross_fit(control, sheet.draws.x, sheet.values, labels, sheet.draws.grad_logpdf)
     first = np.unique(labels, return_index=True)[1]
     names = (fit.fitted[0].describe(),) * sheet.values.shape[1]
-    return Corrected(fit.residual + fit.mean, _jackknife(fit.mean[first]), names, True)
+    return Corrected(fit.residual + fit.mean, jackknife(fit.mean[first]), names, True)
 
 
 def _suspicions(draws: Draws, values: FloatArray, row: FloatArray) -> tuple[str, ...]:
