@@ -119,7 +119,7 @@ left.set(
     xlabel="temperature", ylabel="mean log likelihood", ylim=(-45, 25),
     xticks=[0, 0.4, 0.6, 0.8, 1], xticklabels=["0", "0.01", "0.08", "0.33", "1"],
 )  # fmt: skip
-left.legend(frameon=False)
+left.legend(frameon=False, loc="lower right")
 names = ["plain means, order 2", *found]
 centres = [plain - exact, *(est.value - exact for est in found.values())]
 halves = [1.96 * plain_error, *(np.diff(e.confidence_interval())[0] / 2 for e in found.values())]
