@@ -1,4 +1,4 @@
-"""The samples of several tasks that a joint control is fitted on, checked."""
+"""The draws that a vector-valued control is fitted on: checked, task by task."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,6 +7,15 @@ from typing import Any
 import numpy as np
 
 from mcvar.control.sample import Sample, checked_sample
+
+
+def same_draws(samples: list[Sample]) -> bool:
+    """Say whether several tasks have all draws, and the scores there, in common."""
+    first = samples[0]
+    return len(samples) > 1 and all(
+        np.array_equal(first.x, other.x) and np.array_equal(first.s, other.s)
+        for other in samples[1:]
+    )
 
 
 def checked_samples(

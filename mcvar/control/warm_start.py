@@ -3,7 +3,7 @@
 What is known stays: kernel, ridges, and the covariance B of the tasks seen so far, scaled to mean
 diagonal one. With R the leading factors of B, a further task has covariances R l with them and
 variance |l|² + e^δ, which leaves the whole positive semi-definite. Its loadings l, δ and ridge
-minimise the restricted likelihood of all observations (see `task_covariance`) with everything else
+minimise the restricted likelihood of all observations (see `task_systems`) with everything else
 held. Given the earlier ones, whose system is factorised once, only the observations of the new task
 are in play:
 
@@ -22,7 +22,8 @@ from mcvar._typing import FloatArray
 from mcvar.control.kernel_system import factorise
 from mcvar.control.kernels import BaseKernel
 from mcvar.control.stein_gram import SteinGram
-from mcvar.control.task_covariance import Learned, Tasks
+from mcvar.control.task_covariance import Learned
+from mcvar.control.task_systems import OwnDraws
 
 _RANK = 3  # of R
 _RIDGE_BOUNDS = (1e-10, 3.0)
@@ -32,7 +33,7 @@ _ITERATIONS = 40
 
 
 def extend(
-    tasks: Tasks,
+    tasks: OwnDraws,
     order: int,
     kernel: BaseKernel,
     ridges: FloatArray,
@@ -43,7 +44,7 @@ def extend(
 
     Parameters
     ----------
-    tasks : Tasks
+    tasks : OwnDraws
         Observations, those of the known tasks first.
     order : int
     kernel, ridges, covariance
@@ -74,7 +75,7 @@ class _Further:
 
     def __init__(
         self,
-        tasks: Tasks,
+        tasks: OwnDraws,
         matrix: FloatArray,
         ridges: FloatArray,
         b: FloatArray,

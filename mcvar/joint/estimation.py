@@ -2,27 +2,40 @@
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray, IntArray, Seed
-from mcvar.control import SteinKernel, VectorSteinKernel, VectorSteinPolynomial
+from mcvar.control import (
+    SteinKernel,
+    SteinPolynomial,
+    VectorSteinKernel,
+    VectorSteinPolynomial,
+)
+from mcvar.control.task_covariance import checked_covariance
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import chains_disagree, correlation_length
 from mcvar.integrate.choice import choose, stein_candidates
-from mcvar.integrate.correct import Corrected
+from mcvar.integrate.combine import Combined
+from mcvar.integrate.correct import Corrected, correct
 from mcvar.integrate.crossfit import cross_fit
 from mcvar.integrate.design import allow_for_extremes, by_design
 from mcvar.integrate.diagnose import heavy_tails, one_row_rules
+from mcvar.integrate.features import is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
 
 JointControl = VectorSteinKernel | VectorSteinPolynomial
+
+_FEW = 2000  # observations up to which each draw is served by a fit on all others
+_ENOUGH = 1000.0  # times less variance than without control, at which no other is tried
+_CLEARLY = 4.0  # times the variance of another control, at which the joint one is given up
 
 
 def estimate_jointly(
@@ -36,10 +49,16 @@ def estimate_jointly(
     """Estimate related integrals with one control that they share.
 
     Fidelities of a simulator, posteriors of neighbouring data sets, temperatures of a ladder: what
-    one integrand teaches about another spares evaluations of it. The control is cross-fitted, and
-    a task that it does not serve gets a scalar `SteinKernel`, a `SteinPolynomial` or no control,
-    whichever leaves the least variance out of fold. Error bars are those of what is left out of
-    fold, or the jackknife's over folds of the expectation itself where that is larger.
+    one integrand teaches about another spares evaluations of it. Length-scale, noises and
+    covariance between tasks are learned without the fold of a draw. Of up to 2,000 independent
+    observations each is then corrected by a fit to all draws but itself, in closed form; of more,
+    by a fit to the other folds. With few observations the value is then moved, by one standard
+    error at most, towards the expectation of a fit to all draws, which errs less and has a bias.
+
+    A task for which this leaves clearly more variance than a scalar `SteinKernel`, a
+    `SteinPolynomial` or no control gets one of those; a single task is what `estimate` makes of
+    it with the scalar sibling of the control. Error bars are those of what is left out of fold,
+    or the jackknife's over folds of the expectation itself where that is larger.
 
     Parameters
     ----------
@@ -49,7 +68,7 @@ def estimate_jointly(
     control : VectorSteinKernel or VectorSteinPolynomial, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int
-        Parts of each task's draws; each is corrected by a control that was fitted on the others.
+        Parts of each task's draws; what corrects one of them is learned on the others.
     rng : int, Generator, SeedSequence or None
         Puts draws into folds at random. By default they take turns, which is as good where
         they are independent. Chains are cut into contiguous blocks in any case.
@@ -93,24 +112,29 @@ def estimate_jointly(
     sheets = read_tasks(tasks)
     generator = None if rng is None else np.random.default_rng(rng)
     labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
-    whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    corrected, means = _out_of_fold(control, sheets, labels, folds)
-
     count = sum(len(sheet.places) for sheet in sheets)
-    value, df, gain = np.empty(count), np.empty(count), np.empty(count)
+    scalar = control.scalar()
+    if isinstance(scalar, SteinPolynomial):
+        scalar = scalar.for_draws(np.concatenate([sheet.draws.x for sheet in sheets]))
+    if count == 1:
+        fits = _alone(control, scalar, sheets[0], labels[0])
+    else:
+        fits = _out_of_fold(control, sheets, labels, folds)
+    corrected = fits.corrected
+    if fits.means is not None:
+        corrected = [
+            _towards(fits.means[list(sheet.places)], part)
+            for sheet, part in zip(sheets, corrected, strict=True)
+        ]
+
     by_joint, rows = np.zeros(count), [np.empty(0)] * count
+    value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
     for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(control, sheet, label, folds, joint)
-        found = by_design(chosen.rows, draws, covariance=True)
-        found = allow_for_extremes(found, chosen.rows, draws)
-        # A kernel that all but interpolates leaves next to nothing at the draws it was not fitted
-        # on, save far out, where there may be none: how its expectation moves when draws are left
-        # out shows what it does there.
-        missing = np.sqrt(np.maximum(chosen.mean_error**2 - found.variance, 0.0))
-        found = combine.with_mean_error(found, missing)
+        chosen = _guard(scalar if count > 1 else None, sheet, label, folds, joint)
+        found, missing = _error_bars(chosen, draws)
         by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
@@ -122,7 +146,7 @@ def estimate_jointly(
         for j, place in enumerate(places):
             controls[place], rows[place] = chosen.controls[j], chosen.rows[:, j].copy()
             reasons[place] = _suspicions(draws, sheet.values[:, j], chosen.rows[:, j])
-    covariance += _between(means, by_joint)
+    covariance += _between(fits.expectations, by_joint)
     told = tuple(f"task {t}: {reason}" for t, found_ in enumerate(reasons) for reason in found_)
     return JointEstimate(
         value=value,
@@ -132,10 +156,10 @@ def estimate_jointly(
         n=tuple(int(size) for size in n),
         variance_reduction=gain,
         control=tuple(controls),
-        task_covariance=whole.task_covariance_.copy(),
-        model=whole,
+        task_covariance=np.mean(fits.task_covariances, axis=0),
+        model=fits.model,
         corrected=tuple(rows),
-        expectations=means,
+        expectations=fits.expectations,
         status="suspect" if told else "converged",
         reasons=told,
     )
@@ -159,50 +183,142 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
     return labels if rng is None or draws.chain is not None else rng.permutation(labels)
 
 
-def _fit(control: JointControl, sheets: list[Sheet], used: list[Any]) -> JointControl:
-    """Fit on the draws of each sheet that are `used`."""
-    x, y, s = {}, {}, {}
-    for sheet, rows in zip(sheets, used, strict=True):
-        assert sheet.draws.grad_logpdf is not None
-        for j, place in enumerate(sheet.places):
-            x[place], s[place] = sheet.draws.x[rows], sheet.draws.grad_logpdf[rows]
-            y[place] = sheet.values[rows, j]
-    order = range(len(x))
-    # A copy keeps what a warm start goes on from, and a clone keeps nothing.
-    fitted: JointControl = copy(control) if control.warm_start else clone(control)
-    return fitted.fit([x[t] for t in order], [y[t] for t in order], [s[t] for t in order])
+class _Fits(NamedTuple):
+    """What fits without each fold leave of the values of each sheet.
+
+    With the B and the `expectations` (folds, T) of each fit, and the first of the fits. `means`
+    (T,) are the expectations of fits to all draws, where they come for nothing.
+    """
+
+    corrected: list[Corrected]
+    task_covariances: list[FloatArray]
+    expectations: FloatArray
+    model: JointControl
+    means: FloatArray | None
+
+
+def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -> _Fits:
+    """Do with a single task, which has nothing to share, what `estimate` does with it."""
+    corrected = correct(scalar, sheet.draws, sheet.values, labels)
+    model = _fitted(control, *_by_task([sheet], [np.full(sheet.draws.n, True)]))
+    b = np.eye(1)
+    if isinstance(control, VectorSteinKernel) and not isinstance(control.task_covariance, str):
+        b = checked_covariance(control.task_covariance, 1)
+    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None)
+
+
+def _fitted(control: JointControl, *arrays: Any) -> JointControl:
+    """Return a copy that is fitted: one that keeps what a warm start goes on from, or a clone."""
+    found: JointControl = copy(control) if control.warm_start else clone(control)
+    return found.fit(*arrays)
 
 
 def _out_of_fold(
     control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
-) -> tuple[list[Corrected], FloatArray]:
-    """Return values less prediction plus its expectation, from fits without the draw's fold.
+) -> _Fits:
+    """Return values less prediction plus its expectation, from fits without the draw.
 
-    The expectations (folds, T) come with them.
+    What is learned for a draw is learned without its fold. With few observations the coefficients
+    then come from all draws but this one, in closed form; otherwise from the other folds.
     """
     rows = [np.empty_like(sheet.values) for sheet in sheets]
-    means, name = [], ""
+    fits: list[JointControl] = []
+    to_all, name = [], ""
+    one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(sheets)
     for fold in range(folds):
-        if not any((label == fold).any() for label in labels):
+        held_out = [label == fold for label in labels]
+        if not any(mask.any() for mask in held_out):
             continue
-        fitted = _fit(control, sheets, [label != fold for label in labels])
-        means.append(fitted.mean_)
+        fitted = _fitted(control, *_by_task(sheets, [~mask for mask in held_out]))
+        fits.append(fitted)
         name = name or fitted.describe()
-        for sheet, label, out in zip(sheets, labels, rows, strict=True):
-            held_out = label == fold
-            if not held_out.any():
-                continue
-            assert sheet.draws.grad_logpdf is not None
-            x, s = sheet.draws.x[held_out], sheet.draws.grad_logpdf[held_out]
+        left: list[FloatArray] | None = None
+        if one_by_one and isinstance(fitted, VectorSteinKernel):
+            left, mean = _left_out(fitted, sheets)
+            to_all.append(mean)
+        for sheet, mask, out in zip(sheets, held_out, rows, strict=True):
             for j, place in enumerate(sheet.places):
-                known = fitted.mean_[place] - fitted.predict(place, x, s)
-                out[held_out, j] = sheet.values[held_out, j] + known
-    spread = jackknife(np.array(means))
+                if left is not None:
+                    out[mask, j] = left[place][mask]
+                elif mask.any():
+                    x, s = sheet.draws.x[mask], _scores(sheet)[mask]
+                    known = fitted.mean_[place] - fitted.predict(place, x, s)
+                    out[mask, j] = sheet.values[mask, j] + known
+    expectations = np.array([fitted.mean_ for fitted in fits])
+    spread = jackknife(expectations)
     corrected = [
         Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
         for sheet, out in zip(sheets, rows, strict=True)
     ]
-    return corrected, np.array(means)
+    return _Fits(
+        corrected,
+        [fitted.task_covariance_ for fitted in fits],
+        expectations,
+        fits[0],
+        np.mean(to_all, axis=0) if one_by_one else None,
+    )
+
+
+def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
+    """Move values to the expectations of fits to all draws, as far as they agree with them.
+
+    Leaving out the draw furthest out asks a fit to extrapolate, and its noise is most of the
+    error of an unbiased value. The fit to all draws has less, and a bias. Where the gap between
+    them is within the standard error of the rows, nothing tells of a bias; where it is larger, all
+    of it but error²/gap is taken to be one (as James and Stein shrink means). So no value is more
+    than one standard error from an unbiased one.
+    """
+    rows = corrected.rows
+    gap = means - rows.mean(axis=0)
+    square = rows.var(axis=0, ddof=1) / len(rows)
+    within = gap**2 <= square
+    share = np.divide(square, gap**2, out=np.ones_like(gap), where=~within)
+    return replace(corrected, rows=rows + gap * share)
+
+
+def _can_leave_one_out(sheets: list[Sheet]) -> bool:
+    """Say whether draws are few, independent and distinct."""
+    if sum(sheet.values.size for sheet in sheets) > _FEW:
+        return False
+    return all(
+        sheet.draws.chain is None and len(np.unique(sheet.draws.x, axis=0)) == sheet.draws.n
+        for sheet in sheets
+    )
+
+
+def _left_out(
+    fitted: VectorSteinKernel, sheets: list[Sheet]
+) -> tuple[list[FloatArray], FloatArray]:
+    """Return each task's values less prediction plus its expectation, draw by draw left out.
+
+    And the expectations (T,) of a fit that leaves none out.
+    """
+    draw, count = {}, 0
+    for sheet in sheets:
+        for place in sheet.places:
+            draw[place] = count + np.arange(sheet.draws.n)
+        count += sheet.draws.n
+    everything = _by_task(sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
+    left = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
+    return [r + m for r, m in zip(left.residual, left.mean, strict=True)], left.mean_of_all
+
+
+def _by_task(
+    sheets: list[Sheet], used: list[Any]
+) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+    """Return draws, values and scores of each task, where `used`."""
+    x, y, s = {}, {}, {}
+    for sheet, rows in zip(sheets, used, strict=True):
+        for j, place in enumerate(sheet.places):
+            x[place], s[place] = sheet.draws.x[rows], _scores(sheet)[rows]
+            y[place] = sheet.values[rows, j]
+    order = range(len(x))
+    return [x[t] for t in order], [y[t] for t in order], [s[t] for t in order]
+
+
+def _scores(sheet: Sheet) -> FloatArray:
+    assert sheet.draws.grad_logpdf is not None
+    return sheet.draws.grad_logpdf
 
 
 def jackknife(means: FloatArray) -> FloatArray:
@@ -225,35 +341,67 @@ def _between(means: FloatArray, error: FloatArray) -> FloatArray:
     return np.asarray(together)
 
 
+def _error_bars(corrected: Corrected, draws: Draws) -> tuple[Combined, FloatArray]:
+    """Return means with the error bar of the rows, or that of the expectations where it is larger.
+
+    And what the latter has beyond the former, (m,).
+
+    A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
+    save far out, where there may be none: how its expectation moves when draws are left out shows
+    what it does there.
+    """
+    found = by_design(corrected.rows, draws, covariance=True)
+    found = allow_for_extremes(found, corrected.rows, draws)
+    missing = np.sqrt(np.maximum(corrected.mean_error**2 - found.variance, 0.0))
+    return combine.with_mean_error(found, missing), missing
+
+
 def _guard(
-    control: JointControl, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
+    control: SteinKernel | SteinPolynomial | None,
+    sheet: Sheet,
+    labels: IntArray,
+    folds: int,
+    joint: Corrected,
 ) -> Corrected:
-    """Take for each task what leaves least variance: joint, scalar, polynomial or no control."""
-    draws, length = sheet.draws, 1
-    if draws.chain is not None:
-        length = correlation_length(sheet.values, draws.chain)
+    """Give tasks of a sheet another control where the joint one is clearly worse for them.
+
+    The others are polynomials, a scalar kernel, and none. They are tried where the joint control
+    leaves something to gain. Clearly worse are error bars twice as long: no better are those of few
+    draws known, and that of the joint control is long for a value that has been moved.
+    """
+    draws = sheet.draws
+    plain = correct(None, draws, sheet.values, labels, own=False)
+    of_joint, of_plain = (_error_bars(each, draws)[0].variance for each in (joint, plain))
+    columns = np.flatnonzero(_ENOUGH * of_joint > of_plain)
+    if not len(columns):
+        return joint
+    values = sheet.values[:, columns]
 
     def candidates() -> Iterator[Any]:
         # With few draws a fit on a task's own draws says nothing; that of others may.
         if draws.n >= 2 * folds:
-            for candidate in stein_candidates(draws, folds):
-                is_kernel = isinstance(candidate, SteinKernel)
-                yield _scalar(candidate, sheet, labels) if is_kernel else candidate
-            scalar = control.scalar()
-            if isinstance(scalar, SteinKernel):
-                yield _scalar(scalar, sheet, labels)
-            elif folds > 2:  # its penalty is chosen over the folds it is fitted on
-                yield scalar.for_draws(draws.x)
-        yield joint
+            yield from (each for each in stein_candidates(draws, folds) if is_linear(each))
+            if isinstance(control, SteinKernel):
+                yield _scalar(control, draws, values, labels)
+            elif control is not None and folds > 2:  # its penalty needs two folds to choose by
+                yield control
 
-    return choose(candidates(), draws, sheet.values, labels, 1, length=length)
+    length = 1 if draws.chain is None else correlation_length(values, draws.chain)
+    other = choose(candidates(), draws, values, labels, 1, length=length)
+    of_other = _error_bars(other, draws)[0].variance
+    worse = of_joint[columns] > np.minimum(_CLEARLY * of_other, of_plain[columns])
+    rows, errors, names = joint.rows.copy(), joint.mean_error.copy(), list(joint.controls)
+    for k in np.flatnonzero(worse):
+        j = columns[k]
+        rows[:, j], errors[j], names[j] = other.rows[:, k], other.mean_error[k], other.controls[k]
+    return Corrected(rows, errors, tuple(names), True)
 
 
-def _scalar(control: SteinKernel, sheet: Sheet, labels: IntArray) -> Corrected:
+def _scalar(control: SteinKernel, draws: Draws, values: FloatArray, labels: IntArray) -> Corrected:
     """Cross-fit a scalar kernel, and say how its expectations spread over the folds."""
-    fit = cross_fit(control, sheet.draws.x, sheet.values, labels, sheet.draws.grad_logpdf)
+    fit = cross_fit(control, draws.x, values, labels, draws.grad_logpdf)
     first = np.unique(labels, return_index=True)[1]
-    names = (fit.fitted[0].describe(),) * sheet.values.shape[1]
+    names = (fit.fitted[0].describe(),) * values.shape[1]
     return Corrected(fit.residual + fit.mean, jackknife(fit.mean[first]), names, True)
 
 

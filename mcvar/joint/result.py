@@ -37,12 +37,13 @@ class JointEstimate:
     control : tuple of str, length T
         What served each task: the joint control, a control of its own, or none.
     task_covariance : ndarray, shape (T, T)
-        B of the joint control fitted on all draws, for tasks in units of their standard deviation.
+        B of the joint control, for tasks in units of their standard deviation: as given, or the
+        mean of what is learned without each fold.
     model : VectorSteinKernel or VectorSteinPolynomial
-        The joint control fitted on all draws, with what it has chosen: `kernel_` and `ridge_`, or
-        `penalty_`.
+        The joint control as fitted without the first fold, with what it has chosen: `kernel_` and
+        `ridge_`, or `penalty_`. A warm start goes on from it.
     corrected : tuple of T ndarrays, shapes (n_t,)
-        What the means are of: values less what the control predicts out of fold, plus its
+        What the means are of: values less what the control predicts without the draw, plus its
         expectation.
     expectations : ndarray, shape (folds, T)
         Exact expectations of the joint control from the fit without each fold.

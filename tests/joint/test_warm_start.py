@@ -8,7 +8,7 @@ import mcvar
 from mcvar.control import SteinKernel, VectorSteinKernel, VectorSteinPolynomial
 from mcvar.control.kernels import Gaussian, InverseMultiquadric
 from mcvar.control.stein_gram import SteinGram
-from mcvar.control.task_covariance import Tasks, _Likelihood
+from mcvar.control.task_systems import OwnDraws
 from mcvar.control.warm_start import _Further, extend
 from tests.joint.cases import EXACT, as_tasks, south
 
@@ -41,7 +41,7 @@ def observations(x, y, s):
     task = np.repeat(np.arange(len(x)), sizes)
     phi = np.eye(len(x))[task] / np.sqrt(np.array(sizes))
     values = np.concatenate([v / v.std() for v in y])
-    return Tasks(np.concatenate(x), np.concatenate(s), values, phi, task)
+    return OwnDraws(np.concatenate(x), np.concatenate(s), values, phi, task)
 
 
 def test_criterion_is_the_restricted_likelihood_of_all_observations():
@@ -60,11 +60,9 @@ def test_criterion_is_the_restricted_likelihood_of_all_observations():
         assert linalg.eigvalsh(whole)[0] > 0
         away = (theta - problem.centre) / problem.spread
         found.append(problem(theta) - 0.5 * away @ away)
-        dense = _Likelihood(
-            tasks, kernel, 1, 1.3, np.append(ridges, ridge), whole,
-            free_ridge=False, free_covariance=False,
-        )  # fmt: skip
-        expected.append(dense(np.empty(0))[0])
+        matrices = tasks.matrices(gram)
+        noise = np.append(ridges, ridge) * matrices.units * np.diagonal(whole)
+        expected.append(tasks.terms(matrices, whole, noise).value)
     assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=1e-8)
 
 
