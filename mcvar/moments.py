@@ -5,12 +5,16 @@ up, so folds, blocks, strata and replicates are all the same operation, and memo
 whatever the number of draws.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,31 @@ class Moments:
     def of(
         cls, values: FloatArray, features: FloatArray | None = None, *, covariance: bool = False
     ) -> "Moments":
-        """Return the moments of ``values (n, m)`` and ``features (n, k)``."""
+        """Return the moments of ``values (n, m)`` and ``features (n, k)``, float64 arrays.
+
+        Raises
+        ------
+        MagnitudeError
+            Squares that are not finite: NaN or infinity in the arrays, or numbers too large.
+        ValueError, TypeError
+            What is no array, is empty, or does not agree in n.
+        """
+        n, _ = _shape("values", values)
+        if features is not None and _shape("features", features, least=0)[0] != n:
+            raise ValueError(f"features have {len(features)} rows; expected {n}, as the values.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = cls._of(values, features, covariance)
+        for name, squares in (("values", found.values), ("features", found.features)):
+            of_each = squares if squares.ndim == 1 else np.diagonal(squares)
+            if not np.isfinite(of_each).all():
+                raise MagnitudeError(
+                    f"the squares of column {int(np.argmin(np.isfinite(of_each)))} of the {name} "
+                    "are not finite: it holds NaN or infinity, or needs other units."
+                )
+        return found
+
+    @classmethod
+    def _of(cls, values: FloatArray, features: FloatArray | None, covariance: bool) -> "Moments":
         n, m = values.shape
         mean = np.add.reduce(values, axis=0) / n
         centred = values - mean
@@ -91,6 +119,18 @@ class Moments:
             self.cross + other.cross + share * np.outer(feature_shift, value_shift),
             self.features + other.features + share * np.outer(feature_shift, feature_shift),
         )
+
+    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Return everything as arrays, under names that begin with `name`."""
+        return {f"{name}.{field}": np.asarray(value) for field, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> "Moments | None":
+        """Return what `arrays` gave under this name, or None where it did not."""
+        if f"{name}.n" not in arrays:
+            return None
+        n, *sums = (arrays[f"{name}.{field.name}"] for field in fields(cls))
+        return cls(int(n), *sums)
 
     @property
     def m(self) -> int:
@@ -139,12 +179,28 @@ class Moments:
         return mean, self.values - mixed - mixed.T + coefficients.T @ fitted
 
 
+def _shape(name: str, array: FloatArray, least: int = 1) -> tuple[int, int]:
+    if type(array) is not np.ndarray or array.dtype != np.float64:
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{name} must be a float64 array, got {kind}.")
+    if array.ndim != 2 or not len(array) or array.shape[1] < least:
+        raise ValueError(f"{name} must have shape (n, k) with n, k >= {least}, got {array.shape}.")
+    return len(array), array.shape[1]
+
+
 def total(parts: "list[Moments]") -> Moments:
     """Return the moments of all parts together, merged in their order."""
     merged = parts[0]
     for part in parts[1:]:
         merged = merged + part
     return merged
+
+
+def added(before: Moments | None, more: Moments | None) -> Moments | None:
+    """Return the moments of both, where there are any."""
+    if before is None or more is None:
+        return more if before is None else before
+    return before + more
 
 
 def solve_normal_equations(gram: FloatArray, cross: FloatArray) -> FloatArray:

@@ -37,7 +37,9 @@ class Spectrum:
     def __init__(
         self, vectors: FloatArray, values: FloatArray, phi: FloatArray, y: FloatArray
     ) -> None:
-        self.vectors, self.values = vectors, np.maximum(values, 0.0)
+        # Rounding leaves eigenvalues of this size, of either sign, where they are less.
+        self.vectors = vectors
+        self.values = np.maximum(values, np.finfo(float).eps * values.max())
         self._squares = vectors**2
         both = np.column_stack([phi, y])
         self.n, self._q = phi.shape
@@ -74,7 +76,7 @@ class Spectrum:
         products = self._rotated[:, :q].T @ weighted
         quadratic = np.einsum("nj,rnj->rj", self._rotated[:, q:], weighted[:, :, q:])
         diagonal = inverse @ self._squares.T
-        factor = np.linalg.cholesky(products[:, :, :q])
+        factor = _cholesky(products[:, :, :q])
         half = np.linalg.solve(factor, products[:, :, q:])
         on_phi = np.linalg.solve(factor, solved[:, :, :q].transpose(0, 2, 1))
         projected = solved[:, :, q:] - on_phi.transpose(0, 2, 1) @ half
@@ -117,8 +119,29 @@ def solve(
     factor, jitter = factorise(build, ridge)
     both = linalg.cho_solve((factor, False), np.column_stack([phi, y]), check_finite=False)
     on_phi, on_y = both[:, : phi.shape[1]], both[:, phi.shape[1] :]
-    beta = linalg.solve(phi.T @ on_phi, phi.T @ on_y, assume_a="pos")
-    return Solution(beta, on_y - on_phi @ beta, jitter, condition_bound(factor))
+    inner = _cholesky((phi.T @ on_phi)[np.newaxis])[0]
+    beta = linalg.cho_solve((inner, True), phi.T @ on_y, check_finite=False)
+    condition = max(condition_bound(factor), condition_bound(inner))
+    return Solution(beta, on_y - on_phi @ beta, jitter, condition)
+
+
+def _cholesky(grams: FloatArray) -> FloatArray:
+    """Return lower factors of ``grams (r, q, q)`` of the unpenalised columns.
+
+    Where a kernel all but reproduces those columns, rounding may leave a matrix that is not
+    positive definite; what is added then is as large as rounding.
+    """
+    rounding = len(grams[0]) * np.finfo(float).eps * np.trace(grams, axis1=1, axis2=2)
+    for jitter in (0.0, 1.0, 1e3):
+        try:
+            more = jitter * rounding[:, np.newaxis, np.newaxis] * np.eye(len(grams[0]))
+            return np.asarray(np.linalg.cholesky(grams + more))
+        except np.linalg.LinAlgError:
+            continue
+    raise ValueError(
+        "the polynomial part of the control cannot be told from its kernel; expected a larger "
+        "ridge, a lower polynomial_degree, or standardised draws."
+    )
 
 
 def condition_bound(factor: FloatArray) -> float:
@@ -200,7 +223,8 @@ def leave_out(
     inverse, _ = linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)
     mirror(inverse.T)
     on_phi = inverse @ phi
-    influence = linalg.solve(phi.T @ on_phi, on_phi.T, assume_a="pos")
+    inner = _cholesky((phi.T @ on_phi)[np.newaxis])[0]
+    influence = linalg.cho_solve((inner, True), on_phi.T, check_finite=False)
     projection = linalg.blas.dgemm(-1.0, on_phi, influence, 1.0, inverse, overwrite_c=1)
     projected = projection @ y
     residual = np.empty_like(y)
@@ -220,7 +244,7 @@ class Tridiagonal:
     Parameters
     ----------
     lower : ndarray, shape (n, n)
-        The lower triangle of K; its memory is reused, and none of that size is asked for.
+        The lower triangle of K, n > 1; its memory is reused, and none of that size is asked for.
 
     References
     ----------
@@ -242,11 +266,10 @@ class Tridiagonal:
     def rotate(self, columns: FloatArray, *, back: bool = False) -> FloatArray:
         """Return Q' times columns (n, m), or Q times them."""
         out = columns.copy()
-        if len(out) > 1:
-            out[1:] = linalg.lapack.dormqr(
-                "L", "N" if back else "T", self._reflectors, self._tau, out[1:],
-                lwork=_PANEL * out.shape[1],
-            )[0]  # fmt: skip
+        out[1:] = linalg.lapack.dormqr(
+            "L", "N" if back else "T", self._reflectors, self._tau, out[1:],
+            lwork=_PANEL * out.shape[1],
+        )[0]  # fmt: skip
         return out
 
     def factor(self, c: float) -> tuple[FloatArray, FloatArray] | None:
@@ -273,7 +296,8 @@ def solve_scaled(
             return None
         both = linalg.lapack.dpttrs(*factor, np.column_stack([turned, z[:, j]]))[0]
         on_phi, on_z = both[:, :q], both[:, q]
-        beta[:, j] = linalg.solve(turned.T @ on_phi, turned.T @ on_z, assume_a="pos")
+        inner = _cholesky((turned.T @ on_phi)[np.newaxis])[0]
+        beta[:, j] = linalg.cho_solve((inner, True), turned.T @ on_z, check_finite=False)
         dual[:, j] = on_z - on_phi @ beta[:, j]
         condition = max(condition, float(factor[0].max() / factor[0].min()))
     return Solution(beta, reduced.rotate(dual, back=True), 0.0, condition)

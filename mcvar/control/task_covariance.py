@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from scipy import linalg, optimize
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.control.kernel_choice import choose
 from mcvar.control.kernel_system import solve
@@ -48,6 +48,7 @@ def checked_covariance(covariance: Any, tasks: int) -> FloatArray:
         raise ValueError(
             f"task_covariance has shape {b.shape}; expected ({tasks}, {tasks}) for {tasks} tasks."
         )
+    check_magnitude("entries of task_covariance", b, 1e50)
     scale = np.abs(b).max()
     if not np.allclose(b, b.T, rtol=0, atol=1e-10 * scale):
         raise ValueError("task_covariance is not symmetric.")

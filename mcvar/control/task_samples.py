@@ -25,6 +25,10 @@ def checked_samples(
 
     A kernel system wants those that coincide merged; a sum over draws does not.
     """
+    given: Any
+    for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
+        if not isinstance(given, Sequence) and np.ndim(given) == 0:
+            raise TypeError(f"{name} must be a sequence of arrays, one per task, got {given!r}.")
     sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
     if len(set(sizes.values())) > 1 or not len(x):
         seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())

@@ -153,7 +153,9 @@ class OwnDraws(NamedTuple):
         inverse, _ = linalg.lapack.dpotri(factor, lower=0, overwrite_c=1)
         inverse = mirror(inverse.T)
         on_phi = inverse @ phi
-        small = np.linalg.cholesky(phi.T @ on_phi)
+        small = _factor(phi.T @ on_phi)
+        if small is None:
+            return None
         half = linalg.solve_triangular(small, on_phi.T, lower=True, check_finite=False)
         p = inverse
         p -= half.T @ half
@@ -240,7 +242,9 @@ class SharedDraws(NamedTuple):
         n, q = phi.shape
         inverse = 1 / (values[:, np.newaxis] * turned.values + 1)
         weighted = inverse.T[:, :, np.newaxis] * phi  # (T, n, q)
-        small = np.linalg.cholesky(phi.T @ weighted)
+        small = _factor(phi.T @ weighted)
+        if small is None:
+            return None
         half = np.linalg.solve(small, weighted.transpose(0, 2, 1))  # (T, q, n)
         on_z = np.einsum("jqn,nj->jq", half, z)
         p_z = inverse * z - np.einsum("jqn,jq->nj", half, on_z)
@@ -291,6 +295,14 @@ class Whitened(NamedTuple):
         values, vectors = linalg.eigh(b / np.outer(root, root))
         columns = root[:, np.newaxis]
         return cls(np.maximum(values, 0.0), vectors / columns, vectors * columns)
+
+
+def _factor(matrices: FloatArray) -> FloatArray | None:
+    """Return lower Cholesky factors; None where rounding has left none."""
+    try:
+        return np.asarray(np.linalg.cholesky(matrices))
+    except np.linalg.LinAlgError:
+        return None
 
 
 def _ratio(above: FloatArray, below: FloatArray) -> FloatArray:

@@ -153,7 +153,8 @@ class VectorSteinPolynomial(BaseEstimator):
         """Return the prediction of a task at ``X (n, d)`` with scores ``grad_logpdf (n, d)``."""
         check_is_fitted(self, "coef_")
         count = len(self.mean_)
-        if not 0 <= int(task) < count:
+        task = as_count("task", task, 0)
+        if task >= count:
             raise ValueError(f"task must be one of 0, ..., {count - 1}, got {task!r}.")
         x, s = points_and_scores(X, grad_logpdf)
         if x.shape[1] != self.n_features_in_:

@@ -66,15 +66,21 @@ class Tolerance:
         # An integrand that was constant so far proves nothing: a peak may have been missed.
         met = (half == 0) & varies
         unproven = ~met & ((half == 0) | (goal == 0))
-        ratio = half / np.where(goal > 0, goal, 1.0)
+        with np.errstate(over="ignore"):  # a goal near zero may be missed by any factor
+            ratio = half / np.where(goal > 0, goal, 1.0)
         return np.where(unproven, np.inf, np.where(met, 0.0, ratio))
 
 
-def schedule(sampler: Sampler, n: int, *, tolerance: bool) -> list[Plan]:
-    """Return the growing plans after each of which the estimate is looked at."""
+def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False) -> list[Plan]:
+    """Return the growing plans after each of which the estimate is looked at.
+
+    The first looks come early where the run may end at any of them: with a tolerance, or with
+    `limited` time.
+    """
     if sampler.extensible:
         final = sampler.plan(n)
-        first = _FIRST[sampler.replicated] if tolerance else final.size >> _HISTORY
+        early = tolerance or limited
+        first = _FIRST[sampler.replicated] if early else final.size >> _HISTORY
         sizes = _doublings(max(first, _FIRST[sampler.replicated] // 4), final.size, sampler.unit)
         return [Plan(final.replicates, size) for size in sizes]
     # Replicates of a fixed size are added; with a tolerance they start small.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.base import clone
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.control import (
     SteinKernel,
@@ -110,8 +110,9 @@ def estimate_jointly(
         )
     folds = as_count("folds", folds, 2)
     sheets = read_tasks(tasks)
-    generator = None if rng is None else np.random.default_rng(rng)
-    labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
+    if not isinstance(rng, np.random.Generator | None):
+        rng = np.random.default_rng(root_entropy(rng))
+    labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
     count = sum(len(sheet.places) for sheet in sheets)
     scalar = control.scalar()
     if isinstance(scalar, SteinPolynomial):

@@ -38,6 +38,22 @@ class Evidence:
     log_ratios, log_ratio_covariance : ndarray or None, shapes (T − 1,) and (T − 1, T − 1)
         Logarithms of the ratios of neighbouring evidences, which add up to `value`, and their
         covariance by the delta method.
+
+    Examples
+    --------
+    One observation y = 1 of a mean with prior N(0, 1) and noise N(0, 1):
+
+    >>> import numpy as np, mcvar
+    >>> rng, ladder = np.random.default_rng(1), np.linspace(0, 1, 6) ** 2
+    >>> x = [t / (1 + t) + rng.normal(size=(30, 1)) / np.sqrt(1 + t) for t in ladder]
+    >>> found = mcvar.evidence(
+    ...     lambda u: -0.5 * (1 - u[:, 0]) ** 2, lambda u: 1 - u, lambda u: -u, x, ladder
+    ... )
+    >>> found.means.value.shape, found.variances.value.shape
+    ((6,), (6,))
+    >>> low, high = found.confidence_interval(0.95)
+    >>> bool(low < found.value < high)
+    True
     """
 
     value: float
@@ -69,9 +85,9 @@ class Evidence:
             f"{kind}: {reason}" for kind, part in self._parts.items() for reason in part.reasons
         )
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[float]:
         """Return the two-sided interval, by Student's t."""
-        half = half_width(self.standard_error, self.df, level)
+        half = float(half_width(self.standard_error, self.df, level))
         return ConfidenceInterval(self.value - half, self.value + half)
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mcvar._checks import as_finite_array, as_points, known_name
+from mcvar._checks import as_count, as_finite_array, as_points, known_name, root_entropy
 from mcvar._typing import FloatArray, Seed
 from mcvar.control import VectorSteinKernel
 from mcvar.draws import Draws
@@ -101,7 +101,7 @@ def evidence(
             f"temperatures must rise from 0 to 1, got shape {ladder.shape}"
             + (f" from {ladder.flat[0]:g} to {ladder.flat[-1]:g}." if ladder.size else ".")
         )
-    if order not in (1, 2):
+    if as_count("order", order) > 2:
         raise ValueError(f"order must be 1 or 2, got {order!r}.")
     known_name("method", method, ("thermodynamic", "smc"))
     points = [as_points(f"x[{i}]", p) for i, p in enumerate(_entries("x", x, ladder))]
@@ -118,6 +118,9 @@ def evidence(
             f"{control!r}."
         )
 
+    # Folds are the same for means and variances.
+    seed = None if rng is None else root_entropy(rng)
+
     def expectations(of: list[FloatArray]) -> JointEstimate:
         used = control
         if isinstance(used, str):
@@ -125,7 +128,7 @@ def evidence(
             apart = np.abs(steps[:, np.newaxis] - steps)
             used = VectorSteinKernel(task_covariance=np.exp(-apart / _DECAY))
         tasks = list(zip(of, draws, strict=False))
-        return estimate_jointly(tasks, used, folds=folds, rng=rng)
+        return estimate_jointly(tasks, used, folds=folds, rng=seed)
 
     if method == "smc":
         return _identity(values, draws, ladder, expectations)

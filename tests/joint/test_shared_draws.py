@@ -99,6 +99,8 @@ def test_no_ridge_takes_the_large_system():
     control.fit([x] * 2, y, [s] * 2)
     assert len(control.weights_) == 40
     np.testing.assert_allclose(control.predict(1, x, s), y[1], rtol=1e-6)
+    learned = VectorSteinKernel(ridge=0).fit([x] * 2, y, [s] * 2)
+    assert (learned.ridge_ == 0).all()
 
 
 @pytest.mark.parametrize("degree", [None, 1])

@@ -235,7 +235,7 @@ def test_wrong_samples():
     with pytest.raises(ValueError, match=r"draws in \[1, 2\] dimensions"):
         VectorSteinPolynomial().fit([x[0], np.tile(x[1], 2)], y, [s[0], np.tile(s[1], 2)])
     control = VectorSteinPolynomial(penalty=0.1).fit(x, y, s)
-    with pytest.raises(ValueError, match=r"task must be one of 0, \.\.\., 1, got -1"):
-        control.predict(-1, x[0], s[0])
+    with pytest.raises(ValueError, match=r"task must be one of 0, \.\.\., 1, got 2"):
+        control.predict(2, x[0], s[0])
     with pytest.raises(ValueError, match="X has 2 dimensions"):
         control.predict(0, np.zeros((1, 2)), np.zeros((1, 2)))
