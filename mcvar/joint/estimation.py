@@ -121,20 +121,22 @@ def estimate_jointly(
         fits = _alone(control, scalar, sheets[0], labels[0])
     else:
         fits = _out_of_fold(control, sheets, labels, folds)
-    corrected = fits.corrected
-    if fits.means is not None:
+    corrected = fits.by_folds
+    spare: list[Corrected | None] = [None] * len(sheets)
+    if fits.by_draws is not None:
+        spare = list(corrected)
         corrected = [
             _towards(fits.means[list(sheet.places)], part)
-            for sheet, part in zip(sheets, corrected, strict=True)
+            for sheet, part in zip(sheets, fits.by_draws, strict=True)
         ]
 
     by_joint, rows = np.zeros(count), [np.empty(0)] * count
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
-    for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
+    for sheet, label, joint, other in zip(sheets, labels, corrected, spare, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(scalar if count > 1 else None, sheet, label, folds, joint)
+        chosen = _guard(scalar if count > 1 else None, sheet, label, folds, joint, other)
         found, missing = _error_bars(chosen, draws)
         by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
         value[places], df[places], n[places] = found.mean, found.df, draws.n
@@ -185,17 +187,20 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
 
 
 class _Fits(NamedTuple):
-    """What fits without each fold leave of the values of each sheet.
+    """What fits without a draw leave of the values of each sheet.
 
-    With the B and the `expectations` (folds, T) of each fit, and the first of the fits. `means`
-    (T,) are the expectations of fits to all draws, where they come for nothing.
+    `by_folds` comes from fits without each fold, `task_covariances` are their B, `expectations`
+    (folds, T) theirs, and `model` is the first of them. With few observations `by_draws` comes from
+    fits to all draws but one, at what was learned without its fold, and `means` (T,) are the
+    expectations of fits to all of them.
     """
 
-    corrected: list[Corrected]
+    by_folds: list[Corrected]
     task_covariances: list[FloatArray]
     expectations: FloatArray
     model: JointControl
-    means: FloatArray | None
+    by_draws: list[Corrected] | None
+    means: FloatArray
 
 
 def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -> _Fits:
@@ -205,7 +210,7 @@ def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -
     b = np.eye(1)
     if isinstance(control, VectorSteinKernel) and not isinstance(control.task_covariance, str):
         b = checked_covariance(control.task_covariance, 1)
-    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None)
+    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None, model.mean_)
 
 
 def _fitted(control: JointControl, *arrays: Any) -> JointControl:
@@ -217,12 +222,8 @@ def _fitted(control: JointControl, *arrays: Any) -> JointControl:
 def _out_of_fold(
     control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
 ) -> _Fits:
-    """Return values less prediction plus its expectation, from fits without the draw.
-
-    What is learned for a draw is learned without its fold. With few observations the coefficients
-    then come from all draws but this one, in closed form; otherwise from the other folds.
-    """
-    rows = [np.empty_like(sheet.values) for sheet in sheets]
+    """Return values less prediction plus its expectation, from fits without the draw."""
+    by_folds, by_draws = ([np.empty_like(sheet.values) for sheet in sheets] for _ in range(2))
     fits: list[JointControl] = []
     to_all, name = [], ""
     one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(sheets)
@@ -233,31 +234,31 @@ def _out_of_fold(
         fitted = _fitted(control, *_by_task(sheets, [~mask for mask in held_out]))
         fits.append(fitted)
         name = name or fitted.describe()
-        left: list[FloatArray] | None = None
+        for sheet, mask, out in zip(sheets, held_out, by_folds, strict=True):
+            x, s = sheet.draws.x[mask], _scores(sheet)[mask]
+            for j, place in enumerate(sheet.places if len(x) else ()):
+                known = fitted.mean_[place] - fitted.predict(place, x, s)
+                out[mask, j] = sheet.values[mask, j] + known
         if one_by_one and isinstance(fitted, VectorSteinKernel):
             left, mean = _left_out(fitted, sheets)
             to_all.append(mean)
-        for sheet, mask, out in zip(sheets, held_out, rows, strict=True):
-            for j, place in enumerate(sheet.places):
-                if left is not None:
+            for sheet, mask, out in zip(sheets, held_out, by_draws, strict=True):
+                for j, place in enumerate(sheet.places):
                     out[mask, j] = left[place][mask]
-                elif mask.any():
-                    x, s = sheet.draws.x[mask], _scores(sheet)[mask]
-                    known = fitted.mean_[place] - fitted.predict(place, x, s)
-                    out[mask, j] = sheet.values[mask, j] + known
     expectations = np.array([fitted.mean_ for fitted in fits])
     spread = jackknife(expectations)
-    corrected = [
-        Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
-        for sheet, out in zip(sheets, rows, strict=True)
-    ]
-    return _Fits(
-        corrected,
-        [fitted.task_covariance_ for fitted in fits],
-        expectations,
-        fits[0],
-        np.mean(to_all, axis=0) if one_by_one else None,
+    found, alternative = (
+        [
+            Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
+            for sheet, out in zip(sheets, rows, strict=True)
+        ]
+        for rows in (by_folds, by_draws)
     )
+    covariances = [fitted.task_covariance_ for fitted in fits]
+    if not one_by_one:
+        return _Fits(found, covariances, expectations, fits[0], None, expectations.mean(axis=0))
+    # A fold without which something strange is learned has no say.
+    return _Fits(found, covariances, expectations, fits[0], alternative, np.median(to_all, axis=0))
 
 
 def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
@@ -363,12 +364,15 @@ def _guard(
     labels: IntArray,
     folds: int,
     joint: Corrected,
+    spare: Corrected | None,
 ) -> Corrected:
     """Give tasks of a sheet another control where the joint one is clearly worse for them.
 
-    The others are polynomials, a scalar kernel, and none. They are tried where the joint control
-    leaves something to gain. Clearly worse are error bars twice as long: no better are those of few
-    draws known, and that of the joint control is long for a value that has been moved.
+    The others are polynomials, a scalar kernel, `spare` (the joint control fitted on other folds,
+    where a draw that contradicts what was learned without it does no harm), and none. They are
+    tried where the joint control leaves something to gain. Clearly worse are error bars twice as
+    long: no better are those of few draws known, and that of the joint control is long for a value
+    that has been moved.
     """
     draws = sheet.draws
     plain = correct(None, draws, sheet.values, labels, own=False)
@@ -386,6 +390,9 @@ def _guard(
                 yield _scalar(control, draws, values, labels)
             elif control is not None and folds > 2:  # its penalty needs two folds to choose by
                 yield control
+        if spare is not None:
+            names = tuple(spare.controls[j] for j in columns)
+            yield Corrected(spare.rows[:, columns], spare.mean_error[columns], names, True)
 
     length = 1 if draws.chain is None else correlation_length(values, draws.chain)
     other = choose(candidates(), draws, values, labels, 1, length=length)

@@ -158,7 +158,7 @@ def test_no_value_has_a_say_in_its_own_prediction():
             Sheet(v[:, np.newaxis], mcvar.Draws(p, grad_logpdf=g), (t,))
             for t, (p, v, g) in enumerate(zip(x, values, s, strict=True))
         ]
-        return _out_of_fold(VectorSteinKernel(), sheets, labels, 4).corrected
+        return _out_of_fold(VectorSteinKernel(), sheets, labels, 4).by_draws
 
     before = rows(y)
     moved = [y[0].copy(), y[1]]
