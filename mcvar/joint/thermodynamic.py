@@ -10,8 +10,9 @@ from mcvar._typing import FloatArray, Seed
 from mcvar.control import VectorSteinKernel
 from mcvar.draws import Draws
 from mcvar.integrate.design import by_design
-from mcvar.joint.estimation import JointControl, estimate_jointly, jackknife
+from mcvar.joint.estimation import JointControl, estimate_jointly
 from mcvar.joint.evidence_result import Evidence
+from mcvar.joint.guard import jackknife
 from mcvar.joint.result import JointEstimate
 
 _DECAY = 4.0  # temperatures over which what they say of one another falls by e
