@@ -152,9 +152,10 @@ class Matern(_Radial):
 def _bessel(p: int, u: FloatArray) -> FloatArray:
     if p >= 0:
         return np.asarray(np.polynomial.polynomial.polyval(u, _BESSEL[p]))
-    # Infinite at zero, where Stein kernels multiply by the distance and have the limit 0.
+    # K_−ν is K_ν. Infinite at zero, where Stein kernels multiply by powers of the distance and
+    # have the limit 0.
     u = np.maximum(u, _NEAR_ZERO)
-    return 1 / u if p == -1 else (1 + u) / u**3
+    return np.asarray(np.polynomial.polynomial.polyval(u, _BESSEL[-p - 1]) / u ** (-2 * p - 1))
 
 
 @dataclass(frozen=True)
