@@ -250,7 +250,8 @@ class VectorSteinKernel(BaseEstimator):
 
 def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
     """Return the distinct draws of every task, or say what is wrong with them."""
-    for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
+    each: tuple[tuple[str, Any], ...] = (("X", x), ("y", y), ("grad_logpdf", scores))
+    for name, given in each:
         if not isinstance(given, Sequence) and np.ndim(given) == 0:
             raise TypeError(f"{name} must be a sequence of arrays, one per task, got {given!r}.")
     sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}

@@ -70,7 +70,17 @@ def recipes(draw):
                 mostly(st.sampled_from([None, [1.0], [1, 2]])),
                 mostly(st.sampled_from([0.1, 0.5, 1e-300])),
             ),
-            st.tuples(st.sampled_from([samplers.MonteCarlo, samplers.Antithetic, samplers.Vegas])),
+            st.tuples(
+                st.sampled_from(
+                    [
+                        samplers.MonteCarlo,
+                        samplers.Antithetic,
+                        samplers.LatinHypercube,
+                        samplers.Vegas,
+                        samplers.Auto,
+                    ]
+                )
+            ),
             st.tuples(st.just(lambda: samplers.MonteCarlo)),
         )
     )
