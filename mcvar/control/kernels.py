@@ -12,6 +12,7 @@ import numpy as np
 
 from mcvar._checks import as_number
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 _K = TypeVar("_K", bound="BaseKernel")
 # Polynomials of u^ν K_ν(u) e^u √(2/π) at ν = 1/2, 3/2, ...: reverse Bessel polynomials.
@@ -237,7 +238,7 @@ def _check_positive(kernel: Any, name: str, *, optional: bool = False) -> None:
     if optional and value is None:
         return
     number = as_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be a positive number, got {value!r}.")
     if not _LEAST <= number <= 1 / _LEAST:
-        raise ValueError(
-            f"{name} must be a number between {_LEAST:.0e} and {1 / _LEAST:.0e}, got {value!r}."
-        )
+        raise MagnitudeError(f"{name} must lie in {_LEAST:.0e} to {1 / _LEAST:.0e}, got {value!r}.")
