@@ -15,6 +15,7 @@ import ot
 from threadpoolctl import threadpool_limits
 
 from mcvar.sliced import SlicedReference, sliced_wasserstein, sliced_wasserstein_distance
+from mcvar.sliced.blocks import costs_by_blocks, opened
 from mcvar.sliced.projection import Pair, as_cloud
 
 
@@ -86,7 +87,12 @@ def threads_and_memory(n, count):
     pair = Pair(as_cloud("x", x), as_cloud("y", y), 2.0)
     theta = np.random.default_rng(0).normal(size=(count, 3))
     theta /= np.linalg.norm(theta, axis=1, keepdims=True)
-    one, two = (least_time(lambda w=w: pair.costs(theta, w), 4) for w in (1, 2))
+
+    def run(workers):
+        with opened(workers, None, None, {}, 0) as runner:
+            costs_by_blocks(pair.costs, theta, pair.n, runner)
+
+    one, two = (least_time(lambda w=w: run(w), 4) for w in (1, 2))
     print(f"two threads against one: {one / two:.2f} times as fast")
     tracemalloc.start()
     sliced_wasserstein(x, y, n=100, rng=0)

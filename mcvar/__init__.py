@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from mcvar.control.thinning import kernel_stein_discrepancy, stein_thinning
     from mcvar.draws import Draws
     from mcvar.exceptions import (
+        CheckpointError,
         ControlMeanError,
+        LostWorkersError,
         MagnitudeError,
         MissingExtraError,
         NonFiniteError,
@@ -36,12 +38,14 @@ if TYPE_CHECKING:
 
 # Where each public name lives; imported on first use (PEP 562), so that `import mcvar` is cheap.
 _HOME = {
+    "CheckpointError": "mcvar.exceptions",
     "ConfidenceInterval": "mcvar.result",
     "ControlMeanError": "mcvar.exceptions",
     "Draws": "mcvar.draws",
     "Estimate": "mcvar.result",
     "Evidence": "mcvar.joint",
     "JointEstimate": "mcvar.joint",
+    "LostWorkersError": "mcvar.exceptions",
     "MagnitudeError": "mcvar.exceptions",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
@@ -61,12 +65,14 @@ _HOME = {
 _MODULES = ("control", "plot", "safety", "samplers", "sliced", "targets", "torch")
 
 __all__ = [
+    "CheckpointError",
     "ConfidenceInterval",
     "ControlMeanError",
     "Draws",
     "Estimate",
     "Evidence",
     "JointEstimate",
+    "LostWorkersError",
     "MagnitudeError",
     "MissingExtraError",
     "Moments",
@@ -92,15 +98,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"mcvar.{name}")
-    else:
-        raise AttributeError(f"module 'mcvar' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take it as leave to ask for any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"mcvar.{name}")
+        else:
+            raise AttributeError(f"module 'mcvar' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,9 @@
-"""The command line: ``python -m mcvar estimate ...`` and ``python -m mcvar safety ...``."""
+"""The command line: ``python -m mcvar estimate | status | safety ...``."""
 
 import argparse
 import importlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 
 import mcvar
+from mcvar.exceptions import LostWorkersError
 from mcvar.safety.cli import add_commands
+from mcvar.tasks import read_progress, status
 
 _DESCRIPTION = "Monte Carlo integration with control variates."
 _EPILOG = """\
@@ -19,6 +22,8 @@ examples:
   python -m mcvar estimate mymodule:f --box=0,1 --box=-inf,inf --rtol 1e-4
   python -m mcvar estimate mymodule:f --normal 5 --n 100000 --seed 1 --json
   python -m mcvar estimate mymodule:f --target mymodule:target --sampler vegas
+  python -m mcvar estimate mymodule:f --checkpoint run.sqlite --rtol 1e-5 --workers 2
+  python -m mcvar status run.sqlite
 """
 
 
@@ -37,11 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(run_command(options))
             return 0
+        if options.command == "status":
+            print(_status(options))
+            return 0
         est = _estimate(options)
         text = _as_text(est, options.level)
         printed = json.dumps(_as_json(est, options.level), indent=2) if options.json else text
-    except (ValueError, TypeError, OverflowError, ImportError, OSError) as error:
-        print(f"mcvar: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        again = "; call again to go on" if getattr(options, "checkpoint", None) else ""
+        print(f"mcvar: interrupted{again}", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, OverflowError, ImportError, OSError, LostWorkersError) as error:
+        notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
+        print(f"mcvar: {error}{notes}", file=sys.stderr)
         return 2
     print(printed)
     return 0
@@ -64,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     run.add_argument("integrand", help="module:function, f(x: (n, d)) -> (n,) or (n, m)")
-    where = run.add_mutually_exclusive_group(required=True)
+    where = run.add_mutually_exclusive_group()
     where.add_argument(
         "--box",
         action="append",
@@ -73,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--normal", type=int, metavar="D", help="the standard normal law in R^D")
     where.add_argument("--target", metavar="MODULE:OBJECT", help="a target of your own")
+    run.set_defaults(box=None)
     run.add_argument("--n", type=float, help="evaluations; with a tolerance, the most")
     run.add_argument("--rtol", type=float, help="relative tolerance")
     run.add_argument("--atol", type=float, help="absolute tolerance")
@@ -81,13 +95,34 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--scalar", action="store_true", help="the function takes one point at a time")
     run.add_argument("--seed", type=int, help="repeats a run")
     run.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
+    run.add_argument("--workers", type=int, help="worker processes (default: none)")
+    run.add_argument("--batch-size", type=int, help="points a task; few for slow functions")
+    run.add_argument("--checkpoint", metavar="FILE", help="keep what is done; call again to go on")
+    run.add_argument("--max-seconds", type=float, help="stop after this time")
+    run.add_argument("--verbose", action="store_true", help="log to standard error")
     run.add_argument("--progress", action="store_true", help="show a progress bar")
     run.add_argument("--json", action="store_true", help="print one JSON object")
+    look = commands.add_parser(
+        "status",
+        help="show how far a run with a checkpoint is",
+        description="Show how far a run with a checkpoint is, and what it has found.",
+    )
+    look.add_argument("checkpoint", metavar="FILE")
+    look.add_argument("--json", action="store_true", help="print one JSON object")
     add_commands(commands)
     return parser
 
 
+def _status(options: argparse.Namespace) -> str:
+    progress = read_progress(options.checkpoint)
+    if options.json:
+        return json.dumps(status.as_plain(progress), indent=2)
+    return status.as_text(options.checkpoint, progress)
+
+
 def _estimate(options: argparse.Namespace) -> mcvar.Estimate:
+    if options.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     function = _load(options.integrand)
     return mcvar.estimate(
         function,
@@ -99,6 +134,10 @@ def _estimate(options: argparse.Namespace) -> mcvar.Estimate:
         control=None if options.no_control else "auto",
         rng=options.seed,
         vectorized=False if options.scalar else None,
+        executor=options.workers,
+        batch_size=options.batch_size,
+        checkpoint=options.checkpoint,
+        max_seconds=options.max_seconds,
         progress=options.progress,
     )
 
@@ -110,7 +149,16 @@ def _target(options: argparse.Namespace) -> Any:
         if options.normal < 1:
             raise ValueError(f"--normal needs at least one dimension, got {options.normal}.")
         return mcvar.targets.Normal(np.zeros(options.normal))
-    return [_side(text) for text in options.box]
+    if options.box is not None:
+        return [_side(text) for text in options.box]
+    module = options.integrand.partition(":")[0]
+    try:
+        return _load(f"{module}:target")
+    except ValueError:
+        raise ValueError(
+            f"nothing says what to integrate over: give --box, --normal or --target, or let "
+            f"module {module!r} have an object named 'target'."
+        ) from None
 
 
 def _side(text: str) -> tuple[float, float]:

@@ -41,6 +41,15 @@ def as_count(name: str, value: Any, minimum: int = 1) -> int:
     return count
 
 
+def as_positive(name: str, value: Any) -> float:
+    """Return ``value`` as a positive float."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}.")
+    return float(value)
+
+
 def as_real_array(name: str, values: Any) -> FloatArray:
     """Return a float64 array; complex, ragged and non-numeric input is refused."""
     try:
@@ -54,7 +63,10 @@ def as_real_array(name: str, values: Any) -> FloatArray:
             f"{name} is complex ({array.dtype}); integrate real and imaginary parts as two columns."
         )
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}.")
+        raise TypeError(
+            f"{name} must be numeric, got dtype {array.dtype}; expected numbers, such as "
+            "np.asarray(..., dtype=float) makes."
+        )
     with np.errstate(over="ignore"):  # a long double may be infinite here, which others refuse
         return np.asarray(array, dtype=np.float64)
 

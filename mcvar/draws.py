@@ -1,9 +1,11 @@
 """Draws: the only thing that crosses from samplers to the engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
@@ -56,6 +58,20 @@ class Draws:
     self_normalized: bool = False
     zero_mean: FloatArray | None = None
 
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept.
+        def __init__(
+            self,
+            x: ArrayLike,
+            weights: ArrayLike | None = None,
+            grad_logpdf: ArrayLike | None = None,
+            strata: ArrayLike | None = None,
+            replicate: ArrayLike | None = None,
+            chain: ArrayLike | None = None,
+            self_normalized: bool = False,
+            zero_mean: ArrayLike | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         x = as_points("x", self.x)
         object.__setattr__(self, "x", x)
@@ -94,13 +110,27 @@ class Draws:
         draws.__dict__.update(fields)  # what is left out falls back to the class's defaults
         return draws
 
-    def take(self, rows: IntArray) -> "Draws":
+    def take(self, rows: IntArray | slice) -> "Draws":
         """Return these rows, shape (r,), of everything that is known per draw."""
         fields = {
             name: None if (array := getattr(self, name)) is None else array[rows]
             for name in ("x", "weights", "grad_logpdf", "zero_mean", *_GROUPINGS)
         }
         return Draws.unchecked(**fields, self_normalized=self.self_normalized)
+
+    @classmethod
+    def stacked(cls, parts: "Sequence[Draws]", **labels: Any) -> "Draws":
+        """Put draws that one sampler made one after another; labels are given anew."""
+
+        def column(name: str) -> FloatArray | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        return cls.unchecked(
+            **{name: column(name) for name in ("x", "weights", "grad_logpdf", "zero_mean")},
+            self_normalized=parts[0].self_normalized,
+            **labels,
+        )
 
     @property
     def n(self) -> int:
@@ -117,8 +147,8 @@ def _as_labels(name: str, values: Any) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} must be whole-number labels of shape (n,), "
-            f"got dtype {array.dtype} and shape {array.shape}."
+            f"{name} must be whole-number labels of shape (n,), got dtype {array.dtype} and shape "
+            f"{array.shape}; np.unique(labels, return_inverse=True)[1] makes such of any labels."
         )
     return np.asarray(array, dtype=np.int64)
 

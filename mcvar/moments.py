@@ -5,9 +5,12 @@ up, so folds, blocks, strata and replicates are all the same operation, and memo
 whatever the number of draws.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
 from mcvar._typing import FloatArray
@@ -117,6 +120,18 @@ class Moments:
             self.features + other.features + share * np.outer(feature_shift, feature_shift),
         )
 
+    def arrays(self, name: str) -> dict[str, npt.NDArray[Any]]:
+        """Return everything as arrays, under names that begin with `name`."""
+        return {f"{name}.{field}": np.asarray(value) for field, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, name: str, arrays: Mapping[str, npt.NDArray[Any]]) -> "Moments | None":
+        """Return what `arrays` gave under this name, or None where it did not."""
+        if f"{name}.n" not in arrays:
+            return None
+        n, *sums = (arrays[f"{name}.{field.name}"] for field in fields(cls))
+        return cls(int(n), *sums)
+
     @property
     def m(self) -> int:
         """Number of values."""
@@ -179,6 +194,13 @@ def total(parts: "list[Moments]") -> Moments:
     for part in parts[1:]:
         merged = merged + part
     return merged
+
+
+def added(before: Moments | None, more: Moments | None) -> Moments | None:
+    """Return the moments of both, where there are any."""
+    if before is None or more is None:
+        return more if before is None else before
+    return before + more
 
 
 def solve_normal_equations(gram: FloatArray, cross: FloatArray) -> FloatArray:

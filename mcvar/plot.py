@@ -16,7 +16,17 @@ _BLUE, _ORANGE = "#0072B2", "#D55E00"
 
 
 def axes(ax: "Axes | None", **figure: Any) -> "Axes":
-    """Return `ax`, or the axes of a new figure."""
+    """Return `ax`, or the axes of a new figure.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import mcvar
+    >>> ax = mcvar.plot.axes(None, figsize=(3, 2))
+    >>> mcvar.plot.axes(ax) is ax
+    True
+    """
     if ax is not None:
         return ax
     pyplot = import_extra("matplotlib.pyplot", "plot")
@@ -43,6 +53,16 @@ def convergence(
         Where to draw; a new figure by default.
     level : float
         Confidence level, for the legend.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import numpy as np, mcvar
+    >>> n, value = np.array([100, 400, 1600]), np.array([1.1, 1.04, 1.01])
+    >>> ax = mcvar.plot.convergence(n, value, value - 1 / np.sqrt(n), value + 1 / np.sqrt(n))
+    >>> ax.get_xlabel()
+    'evaluations of the integrand'
     """
     ax = axes(ax, figsize=(5.5, 3.5))
     ax.fill_between(n, low, high, color=_BLUE, alpha=0.25, lw=0, label=f"{level:.0%} interval")
@@ -75,6 +95,16 @@ def forest(
         Where to draw; a new figure by default.
     level : float
         Confidence level, for the legend.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import numpy as np, mcvar
+    >>> ax = mcvar.plot.forest(["mu", "tau"], np.array([0.02, -0.05]), np.array([0.06, 0.07]),
+    ...                        np.array([0.002, 0.03]))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['mu', 'tau']
     """
     k = len(names)
     ax = axes(ax, figsize=(6.0, 1.2 + 0.28 * k))
@@ -117,6 +147,15 @@ def correlations(
         Where to draw; a new figure by default.
     names : sequence of str, length T, optional
         Names of the tasks; their numbers by default.
+
+    Examples
+    --------
+    >>> import matplotlib
+    >>> matplotlib.use("Agg")
+    >>> import numpy as np, mcvar
+    >>> ax = mcvar.plot.correlations(np.array([[1.0, 0.9], [0.9, 1.0]]), names=["crude", "fine"])
+    >>> [label.get_text() for label in ax.get_xticklabels()]
+    ['crude', 'fine']
     """
     colors = import_extra("matplotlib.colors", "plot")
     ax = axes(ax, figsize=(4.2, 3.6))

@@ -1,7 +1,9 @@
 """Estimate: the answer, frozen."""
 
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from scipy import special
@@ -13,14 +15,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Status: TypeAlias = Literal["converged", "budget", "suspect"]
+_Limit = TypeVar("_Limit")
 _SHOWN = 6  # components printed before a repr is shortened
 
 
-class ConfidenceInterval(NamedTuple):
-    """Lower and upper limits, floats or arrays of shape (m,)."""
+class ConfidenceInterval(NamedTuple, Generic[_Limit]):
+    """Lower and upper limits, floats or arrays of shape (m,).
 
-    low: Any
-    high: Any
+    Examples
+    --------
+    >>> import mcvar
+    >>> est = mcvar.Estimate(value=2.0, standard_error=0.5, n=100)
+    >>> interval = est.confidence_interval(0.95)
+    >>> low, high = interval
+    >>> bool(low == interval.low), round(float(interval.high), 2)
+    (True, 2.98)
+    """
+
+    low: _Limit
+    high: _Limit
 
 
 class Look(NamedTuple):
@@ -67,6 +80,20 @@ class Estimate:
         Passing it as ``rng=`` repeats the run.
     history : tuple of Look
         The estimate at successive numbers of draws; `plot` draws it.
+    again : callable or None
+        The call that made it, for `resume`; only runs with a checkpoint have one.
+
+    Examples
+    --------
+    Two integrals on the same points, and how they hang together:
+
+    >>> import numpy as np, mcvar
+    >>> est = mcvar.estimate(lambda x: np.column_stack([x[:, 0], x[:, 0] ** 2]), [(0, 1)],
+    ...                      n=4096, rng=1, covariance=True)
+    >>> np.allclose(est.value, [1 / 2, 1 / 3], atol=1e-3), est.covariance.shape
+    (True, (2, 2))
+    >>> est.status, est.reasons
+    ('converged', ())
     """
 
     value: Any
@@ -83,6 +110,7 @@ class Estimate:
     log_normalizer: "Estimate | None" = None
     seed: int | None = None
     history: tuple[Look, ...] = field(default=())
+    again: "Callable[..., Estimate] | None" = None
 
     def __post_init__(self) -> None:
         for name in ("value", "standard_error", "df", "variance_reduction", "covariance"):
@@ -90,7 +118,46 @@ class Estimate:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def resume(self, **changes: Any) -> "Estimate":
+        """Go on from the checkpoint of this run, in this process or another.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of `mcvar.estimate` that are to be other than they were: ``rtol``, ``atol``,
+            ``n``, ``max_n``, ``max_seconds``, ``executor``, ``progress``.
+
+        Raises
+        ------
+        ValueError
+            The run had no checkpoint.
+
+        Examples
+        --------
+        >>> import mcvar, os, tempfile
+        >>> file = os.path.join(tempfile.mkdtemp(), "run.sqlite")
+        >>> est = mcvar.estimate(abs, [(-1, 2)], rtol=1e-3, checkpoint=file, rng=1)
+        >>> finer = est.resume(rtol=1e-5)
+        >>> bool(finer.standard_error < est.standard_error)
+        True
+        """
+        if self.again is None:
+            raise ValueError(
+                "this estimate has no checkpoint to resume from; give estimate() a file: "
+                'checkpoint="run.sqlite".'
+            )
+        return self.again(**changes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out a call that cannot be pickled: that of a lambda, say."""
+        state = dict(vars(self))
+        try:
+            pickle.dumps(self.again)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            state["again"] = None
+        return state
+
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[Any]:
         """Return the two-sided Student t interval.
 
         Parameters
@@ -107,7 +174,10 @@ class Estimate:
         True
         """
         half = half_width(self.standard_error, self.df, level)
-        return ConfidenceInterval(self.value - half, self.value + half)
+        low, high = self.value - half, self.value + half
+        if np.ndim(low) == 0:
+            low, high = float(low), float(high)
+        return ConfidenceInterval(low, high)
 
     def plot(self, ax: "Axes | None" = None, *, component: int = 0, level: float = 0.95) -> "Axes":
         """Draw the estimate and its interval against the number of evaluations.

@@ -23,6 +23,7 @@ constant = 3
 def shell(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shell")
     (folder / "mine.py").write_text(MODULE)
+    (folder / "bare.py").write_text("def f(x): return x[:, 0]\n")
 
     def run(*arguments):
         command = [sys.executable, "-m", "mcvar", *arguments]
@@ -120,7 +121,9 @@ def test_forms(shell, arguments):
             ("estimate", "mine:f", "--normal", "1", "--level", "95", "--n", "100", "--json"),
             "between 0 and 1",
         ),
-        (("estimate", "mine:f"), "required"),
+        (("estimate", "bare:f"), "give --box, --normal or --target"),
+        (("status", "nowhere.sqlite"), "no checkpoint"),
+        (("status", "mine.py"), "cannot be read as a checkpoint"),
         (("estimat",), "invalid choice"),
     ],
 )
@@ -134,3 +137,21 @@ def test_errors_are_one_line_and_status_2(shell, arguments, message):
 def test_help(shell):
     assert "python -m mcvar estimate" in shell().stdout
     assert "--box" in shell("estimate", "--help").stdout
+
+
+def test_a_checkpoint_is_gone_on_with_and_shown(shell):
+    first = shell("estimate", "mine:f", "--rtol", "1e-3", "--checkpoint", "run.sqlite", "--json")
+    assert first.returncode == 0, first.stderr
+    again = shell("estimate", "mine:f", "--rtol", "1e-6", "--checkpoint", "run.sqlite", "--json")
+    before, after = json.loads(first.stdout), json.loads(again.stdout)
+    assert after["seed"] == before["seed"]
+    assert after["n"] > before["n"]
+    shown = json.loads(shell("status", "run.sqlite", "--json").stdout)
+    assert shown["state"] == "converged"
+    assert shown["value"] == [after["value"]]
+    text = shell("status", "run.sqlite").stdout
+    assert "mine:f" in text
+    assert f"{after['n']:,} evaluations" in text
+    other = shell("estimate", "mine:one", "--rtol", "1e-3", "--checkpoint", "run.sqlite")
+    assert other.returncode == 2
+    assert "another problem" in other.stderr

@@ -1,8 +1,10 @@
 """The package front: light to import, lazy names that resolve, typed; and its pictures."""
 
+import re
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,14 @@ def test_importing_loads_nothing_heavy():
     assert "mcvar" in loaded
     heavy = {"numba", "scipy.stats", "sklearn", "ot", "matplotlib", "scipy", "tqdm"}
     assert not loaded & heavy
+
+
+def test_integrating_loads_little():
+    """A worker process that starts has no second to spend on imports, nor memory."""
+    loaded = loaded_by(
+        "import mcvar; mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, sampler='montecarlo')"
+    )
+    assert not loaded & {"numba", "scipy.stats", "sklearn", "ot", "matplotlib", "pandas", "tqdm"}
 
 
 @pytest.mark.parametrize("name", mcvar.__all__)
@@ -83,3 +93,13 @@ def test_plot_shows_what_the_history_says(pyplot):
 def test_plot_without_history(pyplot):
     ax = mcvar.Estimate(value=1.0, standard_error=0.1, n=10).plot()
     assert len(ax.get_lines()[0].get_xdata()) == 1
+
+
+def test_the_version_is_stated_once():
+    root = Path(__file__).parent.parent
+    citation = (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {mcvar.__version__}\n" in citation
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert f"Version {mcvar.__version__}." in readme
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changelog, re.M)[1] == mcvar.__version__

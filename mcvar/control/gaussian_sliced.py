@@ -31,7 +31,7 @@ class GaussianSliced(LinearControl):
     ----------
     bound : {"full", "lower", "upper"}
         "full": G itself. "lower": (θ·Δ)². "upper": (θ·Δ)² + θ'Aθ + θ'Bθ. The bounds hold for
-        p = 2 and have closed means |Δ|²/d and (|Δ|² + tr A + tr B)/d.
+        p = 2 and have closed means ``|Δ|²/d`` and ``(|Δ|² + tr A + tr B)/d``.
 
     References
     ----------

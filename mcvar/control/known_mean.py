@@ -61,7 +61,9 @@ class KnownMean(LinearControl):
             total = values.sum()
         if not np.isfinite(total) and not np.isfinite(values).all():
             i, j = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
-            raise NonFiniteError(f"control h returned {values[i, j]} at x = {x[i]}.")
+            raise NonFiniteError(
+                f"control h returned {values[i, j]} at x = {x[i]}; expected finite numbers."
+            )
         return values
 
     def feature_mean(self) -> FloatArray:

@@ -74,8 +74,10 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
         check_magnitude("points", x)
         self._tree = KDTree(x)
         if (self.target is None) == (self.points is None):
+            given = "neither" if self.target is None else "both"
             raise TypeError(
-                "NearestNeighbors integrates its prediction over target= or points=; give one."
+                f"NearestNeighbors integrates its prediction over target= or points=, got {given}; "
+                "expected one of them."
             )
         means = self._target_means() if self.points is None else self._point_means()
         self.mean_ = means.mean(axis=0)

@@ -5,13 +5,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import linalg
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
+from mcvar.control.base import ScoreAware
 from mcvar.control.kernel_choice import Candidate, Criterion, choose
-from mcvar.control.kernel_options import check_options, kernels_to_try
+from mcvar.control.kernel_options import (
+    MAX_MEMORY,
+    check_memory,
+    check_options,
+    kernels_to_try,
+)
 from mcvar.control.kernel_system import Solution, condition_bound, factorise, solve
 from mcvar.control.kernels import BaseKernel, Gaussian, Matern
 from mcvar.control.sample import (
@@ -46,7 +52,7 @@ class _Part(NamedTuple):
     dual: FloatArray
 
 
-class SteinKernel(RegressorMixin, BaseEstimator):
+class SteinKernel(ScoreAware, BaseEstimator):
     """Regression on a Stein kernel: its prediction has the intercept as exact expectation.
 
     Without polynomial part this is a control functional, whose ``mean_`` is 1'A⁻¹y / 1'A⁻¹1 with
@@ -75,6 +81,8 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         there, or unit variances, or are left alone.
     n_centres : int
         Centres of Nyström's approximation.
+    max_memory : float
+        Bytes that the matrix of an exact system may take; 8 for every pair of draws.
 
     Attributes
     ----------
@@ -116,6 +124,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         criterion: Criterion = "loo",
         standardise: Standardise | None = "cholesky",
         n_centres: int = _CENTRES,
+        max_memory: float = MAX_MEMORY,
     ) -> None:
         self.kernel = kernel
         self.order = order
@@ -125,6 +134,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         self.criterion = criterion
         self.standardise = standardise
         self.n_centres = n_centres
+        self.max_memory = max_memory
 
     def fit(self, X: Any, y: Any, grad_logpdf: Any, sample_weight: Any = None) -> "SteinKernel":
         """Choose hyper-parameters and fit.
@@ -254,6 +264,12 @@ class SteinKernel(RegressorMixin, BaseEstimator):
     def _solve_exact(
         self, gram: SteinGram, sample: Sample, ridge: float
     ) -> tuple[SteinPoints, Solution]:
+        check_memory(
+            sample.n,
+            self.max_memory,
+            'take solver="nystrom" with n_centres, thin the draws (mcvar.stein_thinning), or use '
+            "SteinPolynomial, whose memory does not grow with them.",
+        )
         points = gram.at(sample.x, sample.s)
         unit = float(gram.diagonal(points).mean())
         noise = np.ones(sample.n) if sample.weights is None else 1 / sample.weights

@@ -138,7 +138,10 @@ class StratifiedRegression(LinearControl):
         if means.ndim == 1:
             probabilities = self._probabilities()
             if probabilities is None:
-                raise ValueError("mean has one row for all strata; give mean of shape (H, k).")
+                raise ValueError(
+                    f"mean has shape {means.shape} and probabilities are not given, so that the "
+                    "number H of strata is unknown; expected mean (H, k), or probabilities."
+                )
             means = np.tile(means, (len(probabilities), 1))
         probabilities = self._probabilities()
         if means.ndim != 2 or (probabilities is not None and len(probabilities) != len(means)):

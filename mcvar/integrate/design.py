@@ -103,7 +103,8 @@ def _stratified(rows: FloatArray, strata: IntArray, covariance: bool) -> Combine
     lonely = [int(h) for h, part in zip(np.unique(strata), parts, strict=True) if part.n < 2]
     if lonely:
         raise ValueError(
-            f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
+            f"stratum {lonely[0]} has a single draw; expected at least 2 in each, for its "
+            "variance. Draw more, or give it the label of another."
         )
     squares = np.sum([part.values * part.n / (part.n - 1) for part in parts], axis=0)
     return Combined(rows.mean(axis=0), squares / n**2, n - len(parts))

@@ -1,31 +1,23 @@
 """estimate(): draw, fit a control on some of the draws, average what it leaves on the others."""
 
-from typing import Any
-
-import numpy as np
+import functools
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from mcvar._checks import as_count, root_entropy
-from mcvar._typing import FloatArray, Seed
+from mcvar._typing import Seed
 from mcvar.draws import Draws
-from mcvar.integrate.combine import Combined
-from mcvar.integrate.diagnose import (
-    check_control_means,
-    disagreement,
-    reasons_to_suspect,
-)
-from mcvar.integrate.features import ZeroMeanFeatures, is_linear
-from mcvar.integrate.given import Criterion, estimate_given
 from mcvar.integrate.integrand import Integrand
-from mcvar.integrate.run import Run, progress_bar
-from mcvar.integrate.selection import Pilot, check_enough, describe, read_control, train_control
-from mcvar.integrate.tally import MomentTally, StoredTally, Tally
-from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance, schedule
-from mcvar.result import Estimate, Look, Status
-from mcvar.samplers import Sampler, as_sampler, stream_seed
-from mcvar.targets import Target, as_target
+from mcvar.integrate.problem import Problem, open_runner, stored_seed
+from mcvar.integrate.selection import read_control
+from mcvar.integrate.sequential import Goal, estimate_by_drawing
+from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance
+from mcvar.result import Estimate
+from mcvar.samplers import as_sampler
+from mcvar.targets import as_target
 
-_TRAINING_WITH_TOLERANCE = 2**14  # evaluations that training may reckon with, if n is open
-_TRAINING, _PILOT = 1, 2  # places among a run's streams; 0 is the estimate's own
+if TYPE_CHECKING:
+    from mcvar.integrate.given import Criterion
 
 
 def estimate(
@@ -39,10 +31,14 @@ def estimate(
     sampler: Any = "auto",
     control: Any = "auto",
     folds: int = 5,
-    criterion: Criterion = "variance",
+    criterion: "Criterion" = "variance",
     rng: Seed = None,
     vectorized: bool | None = None,
     covariance: bool = False,
+    executor: Any = None,
+    batch_size: int | None = None,
+    checkpoint: Any = None,
+    max_seconds: float | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Estimate an integral or expectation, with an error bar.
@@ -61,7 +57,7 @@ def estimate(
         Evaluations of the integrand to make, pilots and training included; 65,536 by default.
         With a tolerance, the most that may be made.
     rtol, atol : float or array_like, shape (m,), optional
-        Stop once the error is within max(atol, rtol |value|) with confidence 95 %, in every
+        Stop once the error is within ``max(atol, rtol |value|)`` with confidence 95 %, in every
         component; the confidence holds although the estimate is looked at repeatedly.
     max_n : int, optional
         With a tolerance, the most evaluations to make; 2**24 by default.
@@ -87,8 +83,20 @@ def estimate(
         one point and all others many.
     covariance : bool
         Whether to compute the covariance across components.
+    executor : concurrent.futures.Executor or int, optional
+        Where the integrand is evaluated: a pool of threads or processes, loky's, Dask's
+        ``client.get_executor()``, mpi4py's, ...; a number is that many processes of our own. The
+        result has the same bits whatever the executor and its number of workers.
+    batch_size : int, optional
+        Points of one task. By default tasks have a few hundred points at first (16 where
+        ``vectorized=False``) and more later on; give less for integrands that take seconds.
+    checkpoint : path, optional
+        A file (SQLite) that keeps every finished task. Calling again goes on from there, after
+        any crash, with a tighter tolerance or more draws; ``rng`` may then be left out.
+    max_seconds : float, optional
+        Time after which the run ends with what it has and status "budget".
     progress : bool
-        Whether to show a progress bar (extra ``progress``).
+        Whether to show a progress bar with the interval (extra ``progress``).
 
     Returns
     -------
@@ -102,6 +110,12 @@ def estimate(
         NaN or infinity from the integrand; the message names the point, block and seed.
     ControlMeanError
         A control whose stated mean contradicts its sample mean.
+    CheckpointError
+        A checkpoint of another problem, in use, not to be written, or not to be read.
+    LostWorkersError
+        A block of draws on which workers die again and again.
+    TimeoutError
+        Not even a first estimate within `max_seconds`.
     ValueError, TypeError
         Any other input that cannot be used, with what was seen and what was expected.
 
@@ -112,7 +126,8 @@ def estimate(
     honest. Quasi-Monte Carlo draws come in independent randomisations whose spread gives the
     error bar, by Student's t.
 
-    An interrupted run (Ctrl-C) returns what it has, with status "budget".
+    An interrupted run (Ctrl-C) returns what it has, with status "budget". Exceptions raised by
+    the integrand carry a note that names the block and the seed.
 
     References
     ----------
@@ -126,13 +141,25 @@ def estimate(
     >>> abs(est.value - np.pi) < 1e-3
     True
     """
-    seed = root_entropy(rng)
+    asked = {**locals(), "executor": None}
     if as_count("folds", folds) > 50:
         raise ValueError(f"folds must be at most 50, got {folds}.")
     if isinstance(target, Draws):
-        _refuse_for_draws(n=n, max_n=max_n, rtol=rtol, atol=atol)
+        _refuse_for_draws(
+            n=n,
+            max_n=max_n,
+            rtol=rtol,
+            atol=atol,
+            checkpoint=checkpoint,
+            max_seconds=max_seconds,
+            executor=executor,
+            batch_size=batch_size,
+        )
         if sampler != "auto":
             raise ValueError(f"draws that exist have no sampler; got sampler={sampler!r}.")
+        # With it come the controls, and with them scikit-learn: needed for no other target.
+        from mcvar.integrate.given import estimate_given
+
         return estimate_given(
             integrand,
             target,
@@ -147,78 +174,27 @@ def estimate(
     goal, recipe = as_target(target), as_sampler(sampler)
     tolerance = Tolerance.read(rtol, atol)
     budget = _budget(n, max_n, tolerance)
+    seed = root_entropy(stored_seed(checkpoint) if rng is None else rng)
     function = Integrand(integrand, vectorized, seed)
     control = read_control(control, goal)
+    problem = Problem(function, goal, recipe, control, folds, covariance, batch_size, seed)
+    runner, trained_for = open_runner(problem, budget, executor, checkpoint, max_seconds)
+    with runner:
+        est = estimate_by_drawing(problem, Goal(budget, trained_for, tolerance), runner, progress)
+    if checkpoint is None:
+        return est
+    return replace(est, again=functools.partial(_again, asked | {"rng": seed}))
 
-    prepared = recipe.prepare(
-        goal,
-        lambda draws: function(draws, "training draws"),
-        budget if tolerance is None else min(budget, _TRAINING_WITH_TOLERANCE),
-        stream_seed(seed, _TRAINING),
-    )
-    recipe, goal = prepared.sampler, prepared.target
-    chosen, pilot = train_control(
-        control, recipe, goal, function, budget - prepared.spent, stream_seed(seed, _PILOT, 0)
-    )
-    tally = _tally(chosen, control is None, goal, recipe, folds, covariance)
-    remaining = budget - function.n_evaluations
-    plans = schedule(recipe, remaining, tolerance=tolerance is not None)
-    check_enough(chosen, plans[-1].n, recipe, folds)
 
-    spent_before = function.n_evaluations
-    update, close = progress_bar(progress, plans[-1].n)
-    run = Run(function, recipe, goal, tally, seed, n=plans[-1].n, on_progress=update)
-    history: list[Look] = []
-    status: Status = "converged" if tolerance is None else "budget"
-    reasons: list[str] = []
-    result: tuple[Combined, Combined | None] | None = None
-    try:
-        for plan in plans:
-            run.advance(plan)
-            check_control_means(tally)
-            result = tally.estimate()
-            combined = result[0]
-            error = np.sqrt(combined.variance)
-            history.append(Look(spent_before + plan.n, combined.mean, error, combined.df))
-            if tolerance is None:
-                continue
-            varies = tally.plain_variance() > 0
-            shortfall = tolerance.shortfall(combined.mean, error, combined.df, len(plans), varies)
-            if (shortfall <= 1).all():
-                status = "converged"
-                break
-    except KeyboardInterrupt:
-        if result is None:
-            raise
-        status = "budget"
-        reasons.append(
-            f"interrupted after {function.n_evaluations} of {budget} evaluations; "
-            f"the estimate is that of the first {history[-1].n}."
-        )
-    finally:
-        close()
-    assert result is not None
-    if tolerance is not None and status == "budget" and not reasons:
-        reasons.append(_exhausted(shortfall, function.n_evaluations))
-    suspicions = [
-        *prepared.warnings,
-        *reasons_to_suspect(tally, weights_matter=goal.self_normalized),
-    ]
-    if pilot is not None:
-        suspicions += _pilot_disagrees(pilot, goal, recipe, result[0])
-    return _assemble(
-        result,
-        function,
-        goal,
-        tally,
-        status="suspect" if suspicions else status,
-        reasons=tuple(suspicions + reasons),
-        sampler=prepared.description or recipe.name,
-        control=describe(chosen, folds),
-        seed=seed,
-        history=tuple(history),
-        with_covariance=covariance,
-    )
+def _again(asked: dict[str, Any], **changes: Any) -> Estimate:
+    """Repeat a call with other arguments; n and max_n take the place of one another."""
+    for given, other in (("n", "max_n"), ("max_n", "n")):
+        if changes.get(given) is not None:
+            asked = asked | {other: None}
+    unknown = changes.keys() - asked.keys()
+    if unknown:
+        raise TypeError(f"resume() takes arguments of estimate(), got {sorted(unknown)}.")
+    return estimate(**(asked | changes))
 
 
 def _refuse_for_draws(**options: Any) -> None:
@@ -236,98 +212,3 @@ def _budget(n: int | None, max_n: int | None, tolerance: Tolerance | None) -> in
     if wanted is None:
         return DEFAULT_N if tolerance is None else DEFAULT_MAX_N
     return as_count("n" if n is not None else "max_n", wanted)
-
-
-def _tally(
-    chosen: Any,
-    without: bool,
-    target: Target,
-    sampler: Sampler,
-    folds: int,
-    covariance: bool,
-) -> Tally:
-    layout = {
-        "replicated": sampler.replicated,
-        "unit": sampler.unit,
-        "folds": folds,
-        "covariance": covariance,
-    }
-    if chosen is None or is_linear(chosen):
-        return MomentTally(ZeroMeanFeatures(chosen, target, own=not without), target, **layout)
-    return StoredTally(chosen, target, **layout)
-
-
-def _pilot_disagrees(
-    pilot: Pilot, target: Target, sampler: Sampler, combined: Combined
-) -> list[str]:
-    if sampler.replicated:
-        return []
-    tally = _tally(None, True, target, sampler, 1, False)
-    tally.add(0, pilot.draws, pilot.values)
-    before = tally.estimate()[0]
-    if not (before.variance > 0).all():
-        return []
-    return disagreement(
-        "the pilot",
-        (before.mean, np.sqrt(before.variance)),
-        (combined.mean, np.sqrt(combined.variance)),
-    )
-
-
-def _exhausted(shortfall: FloatArray, n: int) -> str:
-    worst = int(np.argmax(shortfall))
-    ratio = float(np.ravel(shortfall)[worst])
-    which = "" if np.size(shortfall) == 1 else f" in component {worst}"
-    if not np.isfinite(ratio):
-        return f"no spread was seen{which} in {n} evaluations, so no error can be vouched for."
-    return (
-        f"after {n} evaluations the error is {ratio:.3g} times the tolerance{which}; raise max_n."
-    )
-
-
-def _assemble(
-    result: tuple[Combined, Combined | None],
-    function: Integrand,
-    target: Target,
-    tally: Tally,
-    *,
-    with_covariance: bool,
-    **fields: Any,
-) -> Estimate:
-    combined, weight = result
-    error = np.sqrt(combined.variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The pilot's evaluations count too: plain Monte Carlo would have used them.
-        gain = tally.plain_variance() * (tally.n / function.n_evaluations) / combined.variance
-    gain = np.where(np.isnan(gain), 1.0, gain)
-
-    def shaped(array: FloatArray) -> Any:
-        return float(array[0]) if function.returns_scalar else array
-
-    log_normalizer = None
-    if weight is not None:
-        scale = getattr(target, "log_scale", 0.0)
-        log_normalizer = Estimate(
-            value=float(np.log(weight.mean[0]) + scale),
-            standard_error=float(np.sqrt(weight.variance[0]) / weight.mean[0]),
-            n=function.n_evaluations,
-            df=weight.df,
-            ess=tally.ess,
-            variance_reduction=float("nan"),
-            status=fields["status"],
-            reasons=fields["reasons"],
-            sampler=fields["sampler"],
-            control=fields["control"],
-            seed=fields["seed"],
-        )
-    return Estimate(
-        value=shaped(combined.mean),
-        standard_error=shaped(error),
-        n=function.n_evaluations,
-        df=combined.df,
-        ess=tally.ess,
-        variance_reduction=shaped(gain),
-        covariance=combined.covariance if with_covariance else None,
-        log_normalizer=log_normalizer,
-        **fields,
-    )

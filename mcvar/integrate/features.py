@@ -39,7 +39,7 @@ class ZeroMeanFeatures:
         self, control: "LinearControl | None", target: Target, *, own: bool = True
     ) -> None:
         self.control = control
-        self._own = own
+        self.own = own
         self._target = target
         self._mass = target.mass
         self._self_normalized = target.self_normalized
@@ -53,7 +53,7 @@ class ZeroMeanFeatures:
 
     def is_empty(self, draws: Draws) -> bool:
         """Whether there is nothing to regress on."""
-        return self.control is None and not (self._own and draws.zero_mean is not None)
+        return self.control is None and not (self.own and draws.zero_mean is not None)
 
     def coefficients(self, parts: list[Moments]) -> FloatArray:
         """Fit the features to the values as the control wants it: a `combine.Solver`."""
@@ -61,7 +61,7 @@ class ZeroMeanFeatures:
 
     def __call__(self, draws: Draws) -> FloatArray | None:
         """Return features (n, k), or None where there are none."""
-        own = draws.zero_mean if self._own else None
+        own = draws.zero_mean if self.own else None
         if self.control is None:
             return own
         known = self._known(self.control, draws)

@@ -21,9 +21,9 @@ from mcvar.integrate.diagnose import heavy_tails, one_row_rules, reasons_to_susp
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.folding import fold_labels
 from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.moment_tally import MomentTally
 from mcvar.integrate.repeats import merge_repeats
 from mcvar.integrate.score import check_scores
-from mcvar.integrate.tally import MomentTally
 from mcvar.result import Estimate, Look
 
 _ROUNDING = 4 * np.finfo(float).eps

@@ -1,29 +1,27 @@
-"""Drawing, evaluating and tallying, chunk by chunk."""
+"""The estimate's own draws, block by block: sent out, and added up in a fixed order."""
 
 from collections.abc import Callable
+from contextlib import closing
+from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from mcvar._checks import import_extra
-from mcvar.draws import Draws
-from mcvar.exceptions import MagnitudeError
+from mcvar.integrate.block_job import BlockJob, Part, Streams, draws_only
+from mcvar.integrate.blocks import cut
 from mcvar.integrate.integrand import Integrand, OutsideSupportError
-from mcvar.integrate.tally import MomentTally, Tally
-from mcvar.moments import Moments
-from mcvar.samplers import BLOCK, CHUNK, BlockedStream, Plan, Sampler, Stream, stream_seed
-from mcvar.targets import Product, Target
+from mcvar.integrate.tally import Tally
+from mcvar.result import concise
+from mcvar.samplers import Blocks, Plan, Sampler
+from mcvar.targets import Target
+from mcvar.tasks import Key, Runner, fingerprint
 
 _WORTH_COMPILING = 2**20  # draws
-_FUSED_TILE = 1024  # points whose sums are centred together
-MAIN = 0  # place of the estimate's own draws among a run's streams; training uses 1, 2, ...
 
 
 class Run:
-    """The estimate's own draws, made in a fixed order and added to a tally.
+    """Makes a run's blocks by a `Runner` and adds them to a tally.
 
-    Every replicate is one stream with its own seed, read in chunks; memory does not depend on
-    the number of draws.
+    Memory does not depend on the number of draws.
     """
 
     def __init__(
@@ -35,6 +33,8 @@ class Run:
         seed: int,
         *,
         n: int,
+        runner: Runner,
+        blocks: Blocks,
         on_progress: Callable[[int], Any],
     ) -> None:
         self._integrand = integrand
@@ -42,111 +42,97 @@ class Run:
         self._target = target
         self._tally = tally
         self._seed = seed
+        self._runner = runner
+        self._blocks = blocks
         self._on_progress = on_progress
-        self._draws_only = isinstance(tally, MomentTally) and tally.features.control is None
         # Loading Numba pays only in long runs that do little else than draw.
-        self._compiles = n >= _WORTH_COMPILING and self._draws_only
-        self._streams: list[Stream] = []
+        self._compiles = n >= _WORTH_COMPILING and draws_only(tally)
+        self._streams: Streams | None = None
+        self._carries: tuple[bool, bool] | None = None  # weights, functions of known mean
         self._done: list[int] = []
-        self._waiting: list[tuple[int, Draws, OutsideSupportError]] = []
+        self._waiting: list[Key] = []  # blocks outside the support before m is known
+        self._context = ""
+        if runner.checkpoint is not None:
+            # What the pilots led to: were it something else, other blocks would be meant.
+            state = fingerprint(sampler, target, tally, seed)
+            self._context = f"block of {state}"
 
     def advance(self, plan: Plan) -> None:
         """Draw whatever `plan` asks for beyond what is there."""
-        for replicate in range(plan.replicates):
-            if replicate == len(self._streams):
-                seed = stream_seed(self._seed, MAIN, replicate)
-                stream = self._sampler.open(self._target, plan.size, seed)
-                if self._compiles and isinstance(stream, BlockedStream):
-                    stream.compile()
-                self._streams.append(stream)
-                self._done.append(0)
-            self._extend(replicate, plan.size)
-            if not self._sampler.extensible:
-                self._streams[replicate] = _finished
+        if self._streams is None or not self._sampler.extensible:
+            self._streams = Streams(
+                self._sampler, self._target, self._seed, plan.size, compiled=self._compiles
+            )
+        self._done += [0] * (plan.replicates - len(self._done))
+        keys = list(
+            chain.from_iterable(
+                cut(self._blocks, replicate, done, plan.size)
+                for replicate, done in enumerate(self._done)
+            )
+        )
+        while keys:
+            keys = self._together(self._streams, keys)
         if self._waiting:
-            raise self._waiting[0][2]
+            raise OutsideSupportError(
+                f"none of the first {plan.n} points (seed {self._seed}) lies in the support of "
+                "the target; the proposal does not reach it."
+            )
 
-    def _extend(self, replicate: int, size: int) -> None:
-        stream = self._streams[replicate]
-        fused = self._is_fused(stream)
-        step = BLOCK if fused else CHUNK
-        while (start := self._done[replicate]) < size:
-            # Chunks end at multiples of `step`, so that no chunk straddles two seeds.
-            count = min(size, (start // step + 1) * step) - start
-            if fused:
-                self._fused_chunk(stream, start, count)
-            else:
-                where = f"draws {start}-{start + count - 1} of replicate {replicate}"
-                self._tally_chunk(replicate, stream(start, count), where)
-            self._done[replicate] += count
-            self._on_progress(count)
+    def _together(self, streams: Streams, keys: list[Key]) -> list[Key]:
+        """Run the blocks that one job serves; return those left."""
+        job = BlockJob(self._integrand, self._target, streams, self._tally.blank())
+        if self._carries is None:
+            draws = streams.probe(keys[0])
+            self._carries = draws.weights is not None, draws.zero_mean is not None
+        limit = self._tally.valid_until(*self._carries)
+        first = sum(self._done)
+        served = 0
+        while served < len(keys) and (first < limit or served == 0):
+            first += keys[served].size
+            served += 1
+        with closing(self._runner.run(job, keys[:served], self._context)) as results:
+            for key, part in results:
+                self._integrand.learn(part.learned)
+                self._take(key, part, streams)
+                self._done[key.replicate] += key.size
+                self._on_progress(key.size)
+        return keys[served:]
 
-    def _tally_chunk(self, replicate: int, draws: Draws, where: str) -> None:
-        try:
-            values = self._integrand(draws, where)
-        except OutsideSupportError as error:
-            self._waiting.append((replicate, draws, error))
-            return
-        # Chunks before the first point in the support are all zeros, now of a known width.
-        for earlier, empty, _ in self._waiting:
-            self._tally.add(earlier, empty, np.zeros((empty.n, values.shape[1])))
-        self._waiting.clear()
-        self._tally.add(replicate, draws, values)
-
-    def _is_fused(self, stream: Stream) -> bool:
-        """Whether sampling, integrand and sums can run in one compiled loop."""
-        return (
-            self._integrand.is_compiled
-            and isinstance(stream, BlockedStream)
-            and isinstance(self._target, Product)
-            and self._target.is_box
-            and self._draws_only
-            and not self._tally.covariance
-        )
-
-    def _fused_chunk(self, stream: Stream, start: int, count: int) -> None:
-        from mcvar._jit.montecarlo import fused_loop
-
-        assert isinstance(stream, BlockedStream)
-        assert isinstance(self._target, Product)
-        assert isinstance(self._tally, MomentTally)
-        self._integrand.check_compiled(self._target.low + 0.382 * self._target.side)
-        loop = fused_loop(self._integrand.function, self._target.ndim, self._target.is_unit)
-        words = stream.words(start)
-        mean, squares, largest, bad = loop(
-            words, self._target.low, self._target.side, count, _FUSED_TILE
-        )
-        self._integrand.n_evaluations += count
-        if bad >= 0:
-            self._replay(words, start, bad, min(_FUSED_TILE, count - bad))
-        moments = Moments(
-            count, np.array([mean]), np.array([squares]), np.empty((0, 1)), np.empty((0, 0))
-        )
-        self._tally.note(count, np.array([largest]))
-        self._tally.merge(0, moments)
-
-    def _replay(self, words: Any, start: int, first: int, count: int) -> None:
-        """Make the points of a tile with a non-finite sum again, and name the culprit."""
-        from mcvar._jit.montecarlo import fill_points
-
-        assert isinstance(self._target, Product)
-        u = np.empty((self._target.ndim, first + count))
-        fill_points(words, u)
-        x = self._target.from_uniform(u[:, first:].T)
-        self._integrand(Draws.unchecked(x=x), f"the draws from number {start + first} on")
-        raise MagnitudeError(
-            f"the square of the integrand overflows among draws {start + first}-"
-            f"{start + first + count - 1}; rescale the integrand."
-        )
+    def _take(self, key: Key, part: Part, streams: Streams) -> None:
+        """Add a block; what lies outside the support waits until its width is known."""
+        if part.tally is None:
+            self._waiting.append(key)
+        if self._integrand.n_components is not None:
+            zeros = BlockJob(self._integrand, self._target, streams, self._tally.blank())
+            for earlier in self._waiting:
+                empty = zeros(earlier).tally
+                assert empty is not None
+                self._tally.absorb(empty)
+            self._waiting.clear()
+        if part.tally is not None:
+            self._tally.absorb(part.tally)
 
 
-def _finished(start: int, count: int) -> Draws:
-    raise AssertionError("a replicate that cannot grow was asked for more draws")
+class ProgressBar:
+    """A tqdm bar with the rate, the time left and the present interval; or nothing."""
 
+    def __init__(self, show: bool, total: int) -> None:
+        self._bar = None
+        if show:
+            tqdm = import_extra("tqdm", "progress").tqdm
+            self._bar = tqdm(total=total, unit="draw", unit_scale=True)
 
-def progress_bar(show: bool, total: int) -> tuple[Callable[[int], Any], Callable[[], Any]]:
-    """Return update and close functions of a tqdm bar, or of nothing."""
-    if not show:
-        return lambda count: None, lambda: None
-    bar = import_extra("tqdm", "progress").tqdm(total=total, unit="draw", unit_scale=True)
-    return bar.update, bar.close
+    def update(self, count: int) -> None:
+        """Add evaluations."""
+        if self._bar is not None:
+            self._bar.update(count)
+
+    def show(self, value: float, error: float) -> None:
+        """Show an estimate with its standard error."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(concise(value, error))
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,5 +1,6 @@
 """Reading what users pass as a control; choosing and training one on draws spent for that."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,7 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
-from mcvar.integrate.integrand import Integrand
-from mcvar.integrate.tally import MomentTally
+from mcvar.integrate.moment_tally import MomentTally
 from mcvar.samplers import CHUNK, Sampler
 from mcvar.targets import Target
 from mcvar.targets.basis import n_total_degree
@@ -58,7 +58,7 @@ def train_control(
     control: Any,
     sampler: Sampler,
     target: Target,
-    function: Integrand,
+    function: Callable[[Draws, str], FloatArray],
     n: int,
     seed: np.random.SeedSequence,
 ) -> tuple[Any, Pilot | None]:

@@ -71,11 +71,16 @@ class Tolerance:
         return np.where(unproven, np.inf, np.where(met, 0.0, ratio))
 
 
-def schedule(sampler: Sampler, n: int, *, tolerance: bool) -> list[Plan]:
-    """Return the growing plans after each of which the estimate is looked at."""
+def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False) -> list[Plan]:
+    """Return the growing plans after each of which the estimate is looked at.
+
+    The first looks come early where the run may end at any of them: with a tolerance, or with
+    `limited` time.
+    """
     if sampler.extensible:
         final = sampler.plan(n)
-        first = _FIRST[sampler.replicated] if tolerance else final.size >> _HISTORY
+        early = tolerance or limited
+        first = _FIRST[sampler.replicated] if early else final.size >> _HISTORY
         sizes = _doublings(max(first, _FIRST[sampler.replicated] // 4), final.size, sampler.unit)
         return [Plan(final.replicates, size) for size in sizes]
     # Replicates of a fixed size are added; with a tolerance they start small.

@@ -38,6 +38,16 @@ class JointEstimate:
     status : {"converged", "suspect"}
     reasons : tuple of str
         What makes an error bar suspect, in prose.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> x = np.random.default_rng(1).normal(size=(40, 1))
+    >>> draws = mcvar.Draws(x, grad_logpdf=-x)
+    >>> joint = mcvar.estimate_jointly([(np.sin(x[:, 0]), draws), (np.sin(x[:, 0]) + 1, draws)])
+    >>> low, high = joint.confidence_interval(0.99)
+    >>> bool((low < [0, 1]).all() and (high > [0, 1]).all()), joint.n
+    (True, (40, 40))
     """
 
     value: FloatArray
@@ -56,7 +66,7 @@ class JointEstimate:
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
         """Return two-sided Student t intervals, one for each task."""
         half: Any = half_width(self.standard_error, self.df, level)
         return ConfidenceInterval(self.value - half, self.value + half)

@@ -91,7 +91,7 @@ def _read_named(
             )
         posterior, labels = _variables(data)
     if not posterior:
-        raise ValueError("the posterior holds no variables.")
+        raise ValueError("the posterior holds no variables; expected at least one.")
     first, values = next(iter(posterior.items()))
     leading = as_real_array(str(first), values).shape[:2]
     variables = _checked(posterior, leading if len(leading) == 2 else (0, 0), first)

@@ -39,8 +39,7 @@ def summary(
         Scores ∇ log π at the draws, the log-Jacobian of any transform included.
     functions : dict of str to callable, optional
         Further functions ``f(p)`` of the reported variables, ``p[name]`` of shape
-        (chains, draws, *shape); each returns (chains, draws) or (chains, draws, *shape), numbers
-        or booleans.
+        ``(chains, draws, *shape)``; each returns that, or ``(chains, draws)``, numbers or booleans.
     constrained : array_like (chains, draws, k), dict, or callable, optional
         What to report in place of x: values on the constrained scale, or a function that computes
         them from x, (n, d) -> (n, k) or a dict; for named variables, from a dict to a dict.

@@ -35,6 +35,16 @@ class Record(NamedTuple):
         Wall time.
     error : str
         What went wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcvar.safety import AdversarialProposal, Batch
+    >>> batch = Batch(AdversarialProposal(lambda state: [0.5, 0.5]), 1, [0, 1])
+    >>> action = batch.decide(np.zeros((2, 1)))
+    >>> batch.finish([0, 1], crash=[True, False], states=np.ones((2, 1)))
+    >>> [(record.scenario, record.status, record.crash) for record in batch.records()]
+    [(0, 'ok', True), (1, 'ok', False)]
     """
 
     scenario: int
@@ -182,7 +192,8 @@ class Batch:
             )
         if self._steps and states.shape[1] != self._steps[0][1].shape[1]:
             raise ValueError(
-                f"the state has {states.shape[1]} numbers, {self._steps[0][1].shape[1]} before."
+                f"the state has {states.shape[1]} numbers; expected {self._steps[0][1].shape[1]}, "
+                "as at the decisions before."
             )
         bad = np.isnan(states).any(axis=1)
         if bad.any():

@@ -164,6 +164,10 @@ class Campaign:
             Probabilities or challenges that are none; the message names scenario and state.
         """
         most = as_count("max_scenarios", max_scenarios, 2)
+        if stop is not None and not isinstance(stop, RelativeHalfWidth):
+            raise TypeError(
+                f"stop must be a RelativeHalfWidth, such as RelativeHalfWidth(0.3), got {stop!r}."
+            )
         update, close_bar = _bar(most, self.scenarios, progress)
         pool = self._start_workers()
         try:
@@ -293,7 +297,10 @@ class Campaign:
         """
         scenario = as_count("scenario", scenario, 0)
         if scenario >= self.scenarios:
-            raise ValueError(f"scenario {scenario} is not in {self._log} of {self.scenarios}.")
+            raise ValueError(
+                f"scenario {scenario} is not in {self._log}, which holds {self.scenarios}; "
+                "expected one of them, counted from 0."
+            )
         (logged,) = self._log.read(scenario, scenario + 1)
         self._catch_up(self.scenarios)
         used = [proposal for proposal in self._log.proposals() if proposal.first <= scenario]

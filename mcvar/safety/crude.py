@@ -7,7 +7,7 @@ from mcvar._checks import as_count, as_number
 from mcvar.result import ConfidenceInterval
 
 
-def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval:
+def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval[float]:
     """Return the exact interval, which never covers less than `level`.
 
     With no crash it is one-sided, so that its upper limit at 95 % is 3/n, near enough.
@@ -32,7 +32,7 @@ def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInte
     return ConfidenceInterval(low, float(special.betaincinv(crashes + 1, n - crashes, 1 - tail)))
 
 
-def wilson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval:
+def wilson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval[float]:
     """Return Wilson's score interval, which covers `level` on average over rates.
 
     References

@@ -54,7 +54,16 @@ class LoggedProposal(NamedTuple):
 
 
 class LogError(ValueError):
-    """The log cannot be read, belongs to another campaign, or is being written by somebody else."""
+    """The log cannot be read, belongs to another campaign, or is being written by somebody else.
+
+    Examples
+    --------
+    >>> from mcvar import safety
+    >>> safety.estimate("no_such_file.sqlite")
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.log.LogError: there is no log 'no_such_file.sqlite'...
+    """
 
 
 class Log:
@@ -76,9 +85,15 @@ class Log:
     def __init__(self, path: str | Path | None, *, create: bool = True) -> None:
         self.path = None if path is None else Path(path)
         if self.path is not None and not create and not self.path.is_file():
-            raise LogError(f"there is no log {str(self.path)!r}.")
+            raise LogError(
+                f"there is no log {str(self.path)!r}; expected the file that a campaign's "
+                "store= names."
+            )
         if self.path is not None and not self.path.resolve().parent.is_dir():
-            raise LogError(f"there is no directory {str(self.path.resolve().parent)!r}.")
+            raise LogError(
+                f"there is no directory {str(self.path.resolve().parent)!r} for a log; make it "
+                "first."
+            )
         self._connection: sqlite3.Connection | None = None
         with self._explained("opening"):
             # In full, or SQLite would take a file called ":memory:" or "" for something else.
@@ -90,7 +105,7 @@ class Log:
             with self._explained("creating"), self._transaction():
                 self._create()
         elif tables == 0:
-            raise LogError(f"{self} is empty.")
+            raise LogError(f"{self} is empty; expected one that a campaign has begun.")
         elif self.meta().get("format") != _FORMAT:
             raise LogError(f"{self} is not a log of a safety campaign ({_FORMAT}).")
 
@@ -100,7 +115,7 @@ class Log:
     @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise LogError(f"{self} is closed.")
+            raise LogError(f"{self} is closed; make another Campaign with it to go on.")
         return self._connection
 
     def _create(self) -> None:
@@ -267,11 +282,17 @@ class Log:
             rows = self._db.execute(_READ, (first, end))
             for row in rows:
                 if row[0] != expected:
-                    raise LogError(f"{self} is damaged: scenario {expected} is missing.")
+                    raise self._lacks(expected)
                 expected += 1
                 yield _record(row, self)
         if expected != end:
-            raise LogError(f"{self} is damaged: scenario {expected} is missing.")
+            raise self._lacks(expected)
+
+    def _lacks(self, scenario: int) -> LogError:
+        return LogError(
+            f"{self} is damaged: scenario {scenario} is missing, and was there once. "
+            "Go on from a copy."
+        )
 
 
 def _row(record: Record, proposal: int) -> tuple[Any, ...]:

@@ -18,6 +18,18 @@ class ProposalError(ValueError):
     ----------
     row : int
         Row of the states it was found at.
+
+    Examples
+    --------
+    Probabilities of the actions that do not sum to one:
+
+    >>> import numpy as np
+    >>> from mcvar.safety import AdversarialProposal, Batch
+    >>> batch = Batch(AdversarialProposal(lambda state: [0.5, 0.6]), 1, [0, 1])
+    >>> batch.decide(np.zeros((2, 1)))
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.proposal.ProposalError: scenario 0, decision 0: ...
     """
 
     def __init__(self, message: str, row: int = 0) -> None:
@@ -258,8 +270,8 @@ def _ask_surrogate(surrogate: Any, states: FloatArray, n_actions: int, j: int) -
         rows = batch(states)
         if np.shape(rows) != (len(states), n_actions):
             raise ProposalError(
-                f"surrogate {j} returned shape {np.shape(rows)} for {len(states)} states and "
-                f"{n_actions} actions."
+                f"surrogate {j} returned shape {np.shape(rows)}; expected one challenge for each "
+                f"of {len(states)} states and {n_actions} actions, ({len(states)}, {n_actions})."
             )
         return rows
     every = np.arange(n_actions)

@@ -83,7 +83,9 @@ class SumoOvertaking:
     def __call__(self, batch: Batch) -> None:
         """Run the scenarios of `batch`, each on its road."""
         if batch.n > self.chunk:
-            raise ValueError(f"{batch.n} scenarios for {self.chunk} roads.")
+            raise ValueError(
+                f"a batch has {batch.n} scenarios for {self.chunk} roads; expected at most as many."
+            )
         sumo = _simulation(self.vehicle, self.chunk)
         states = first_states(batch.uniforms(4))
         _place(sumo, states)
@@ -115,7 +117,7 @@ def sumo_campaign(
     Parameters
     ----------
     store, seed, executor
-        As of `Campaign`; with worker processes, each runs a simulation of its own.
+        As of `mcvar.safety.Campaign`; with worker processes, each runs a simulation of its own.
     vehicle : dict of str, optional
         As of `SumoOvertaking`.
     crude : bool

@@ -7,8 +7,8 @@ import pickle
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,7 @@ import numpy as np
 from mcvar.safety.batch import Record
 from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.simulate import lost, play
-
-_AHEAD = 4  # chunks given to an executor per chunk awaited
+from mcvar.tasks import Key, Runner
 
 
 def in_process(
@@ -36,19 +35,39 @@ def with_executor(
     seed: int,
     chunks: Sequence[Sequence[int]],
 ) -> Iterator[list[Record]]:
-    """Run chunks in an executor; yield their records in order."""
-    waiting: deque[Future[list[Record]]] = deque()
-    left = iter(chunks)
-    try:
-        for chunk in left:
-            waiting.append(executor.submit(play, simulator, proposal, seed, chunk))
-            if len(waiting) > _AHEAD * getattr(executor, "_max_workers", 2):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+    """Run chunks in an executor; yield their records in order, though workers may be lost."""
+    keys = [Key(0, chunk[0], len(chunk)) for chunk in chunks]
+    with Runner(executor, seed=seed) as runner:
+        for _, records in runner.run(_ScenarioJob(simulator, proposal, seed), keys):
+            yield records
+
+
+class _ScenarioJob:
+    """Consecutive scenarios of a campaign: a `tasks.Job`."""
+
+    def __init__(self, simulator: Any, proposal: AdversarialProposal, seed: int) -> None:
+        self._job = simulator, proposal, seed
+
+    def input(self, key: Key) -> None:
+        """Scenarios follow from their numbers."""
+
+    def __call__(self, key: Key, given: None) -> list[Record]:
+        return play(*self._job, range(key.start, key.stop))
+
+    def pack(self, result: list[Record]) -> dict[str, Any]:
+        return {
+            f"{name} {i}": np.asarray(value)
+            for i, record in enumerate(result)
+            for name, value in record._asdict().items()
+        }
+
+    def unpack(self, arrays: Mapping[str, Any]) -> list[Record]:
+        fields = Record._fields
+        records = []
+        for i in range(len(arrays) // len(fields)):
+            values = (arrays[f"{name} {i}"] for name in fields)
+            records.append(Record(*(v if v.ndim else v.item() for v in values)))
+        return records
 
 
 @dataclass(eq=False)

@@ -13,9 +13,10 @@ from mcvar.samplers.base import (
     Stream,
     stream_seed,
 )
+from mcvar.samplers.blocks import Blocks
 from mcvar.samplers.importance import Importance
 from mcvar.samplers.latin import LatinHypercube
-from mcvar.samplers.montecarlo import BLOCK, Antithetic, BlockedStream, MonteCarlo
+from mcvar.samplers.montecarlo import INDEPENDENT, Antithetic, BlockedStream, MonteCarlo
 from mcvar.samplers.qmc import Halton, Lattice, Sobol
 from mcvar.samplers.stratified import Stratified
 from mcvar.samplers.vegas import Vegas
@@ -38,7 +39,14 @@ _BY_NAME: dict[str, type[Sampler]] = {
 
 
 def as_sampler(sampler: Any) -> Sampler:
-    """Return a sampler for its name, or the sampler itself."""
+    """Return a sampler for its name, or the sampler itself.
+
+    Examples
+    --------
+    >>> from mcvar.samplers import as_sampler
+    >>> as_sampler("sobol")
+    Sobol(replicates=8)
+    """
     if isinstance(sampler, Sampler):
         return sampler
     if isinstance(sampler, str):
@@ -47,11 +55,12 @@ def as_sampler(sampler: Any) -> Sampler:
 
 
 __all__ = [
-    "BLOCK",
     "CHUNK",
+    "INDEPENDENT",
     "Antithetic",
     "Auto",
     "BlockedStream",
+    "Blocks",
     "Evaluate",
     "Halton",
     "Importance",

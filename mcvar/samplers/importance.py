@@ -46,7 +46,7 @@ class Importance(Sampler):
     """Importance sampling from a defensive mixture with balance weights.
 
     With `proposals`, points are drawn from their mixture with the target itself. Without, a
-    Gaussian mixture is fitted to |f| in normal coordinates on an eighth of the evaluations, in
+    Gaussian mixture is fitted to ``|f|`` in normal coordinates on an eighth of the evaluations, in
     four rounds (scikit-learn's ``GaussianMixture``, number of components by BIC). Either way the
     component densities serve as controls, unless ``control=None``.
 

@@ -94,18 +94,22 @@ class Stratified(Sampler):
             raise ValueError(f"bins has {len(bins)} axes; expected {target.n_uniform}.")
         cells = int(np.prod(bins))
         if cells > size:
-            raise ValueError(f"{size} draws a replicate are too few for {cells} cells.")
+            raise ValueError(
+                f"{size} draws a replicate are too few for {cells} cells; expected at least one "
+                "for each. Draw more, or lower bins."
+            )
         shares = np.full(cells, 1 / cells) if self.shares is None else self.shares
         counts = _allocate(shares, size, rng)
         cell = np.repeat(np.arange(cells), counts)
         weights = (size / cells / counts)[cell]
         even = bool((weights == 1).all())
 
+        position = np.stack(np.unravel_index(cell, bins))
+        u = (rng.random(position.shape) + position) / np.array(bins)[:, np.newaxis]
+
         def stream(start: int, count: int) -> Draws:
             rows = slice(start, start + count)
-            position = np.stack(np.unravel_index(cell[rows], bins))
-            u = (rng.random(position.shape) + position) / np.array(bins)[:, np.newaxis]
-            draws = target.transport(np.maximum(u, TINY).T)
+            draws = target.transport(np.maximum(u[:, rows], TINY).T)
             if even:
                 return draws
             own = weights[rows]

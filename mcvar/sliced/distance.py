@@ -13,11 +13,13 @@ from mcvar.integrate.combine import independent, replicates
 from mcvar.moments import Moments
 from mcvar.result import Status, half_width
 from mcvar.sliced import exact
+from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.controls import Feature, PairControls
 from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
+from mcvar.tasks import Runner
 
 CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _HIGHEST_EXPONENT = 100.0
@@ -39,6 +41,8 @@ def sliced_wasserstein(
     max_n: int = 2**14,
     rng: Seed = None,
     workers: int = 1,
+    executor: Any = None,
+    checkpoint: Any = None,
 ) -> SlicedWasserstein:
     """Estimate the sliced Wasserstein distance between two point clouds, with an error bar.
 
@@ -73,6 +77,10 @@ def sliced_wasserstein(
         Source of randomness (SPEC 7).
     workers : int
         Threads over blocks of directions; results are the same for any number.
+    executor : concurrent.futures.Executor or int, optional
+        In place of threads, as in `mcvar.estimate`.
+    checkpoint : path, optional
+        A file that keeps the costs of finished blocks, as in `mcvar.estimate`.
 
     Returns
     -------
@@ -103,22 +111,35 @@ def sliced_wasserstein(
     (True, True)
     """
     p = as_exponent(p)
-    root = root_entropy(rng)
-    workers, n, max_n = (
-        as_count("workers", workers),
-        as_count("n", n),
-        as_count("max_n", max_n),
-    )
+    root = root_entropy(stored_seed(checkpoint, rng))
+    n, max_n = as_count("n", n), as_count("max_n", max_n)
     if rtol is not None and not 0 < as_number("rtol", rtol) < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1, got {rtol!r}.")
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
-    check_control(control)
-    if isinstance(method, str) and method == "auto" and exact.is_cheap(pair):
-        return exact_distance(pair, root, workers)
-    sizes = _looks(n, n if rtol is None else max_n)
     if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
-    run = _Run(pair, root, workers)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    check_control(control)
+    problem = {"method": method, "p": p, "clouds": [pair.x, pair.y]}
+    with opened(workers, executor, checkpoint, problem, root) as runner:
+        if isinstance(method, str) and method == "auto" and exact.is_cheap(pair):
+            return exact_distance(pair, root, runner)
+        return _sampled(pair, method, control, rtol, n, max_n, root, runner)
+
+
+def _sampled(
+    pair: Pair,
+    method: str,
+    control: Any,
+    rtol: float | None,
+    n: int,
+    max_n: int,
+    root: int,
+    runner: Runner | None,
+) -> SlicedWasserstein:
+    """Estimate from directions drawn at random."""
+    p = pair.p
+    sizes = _looks(n, n if rtol is None else max_n)
+    run = _Run(pair, root, runner)
     status: Status = "converged" if rtol is None else "budget"
     for size in sizes:
         planned = lay_out(method, size, pair.ndim)
@@ -140,8 +161,8 @@ def sliced_wasserstein(
 class _Run:
     """Costs along a growing number of directions."""
 
-    def __init__(self, pair: Pair, root: int, workers: int) -> None:
-        self._pair, self._root, self._workers = pair, root, workers
+    def __init__(self, pair: Pair, root: int, runner: Runner | None) -> None:
+        self._pair, self._root, self._runner = pair, root, runner
         self._design: Design | None = None
         self._sets = 0  # drawn so far: every set has a random stream of its own
         self.theta, self.f = np.empty((0, pair.ndim)), np.empty(0)
@@ -167,7 +188,9 @@ class _Run:
         added = design.draw(self._root, self._sets, self._sets + missing)
         self._sets += missing
         self.theta = np.concatenate([self.theta, added])
-        self.f = np.concatenate([self.f, self._pair.costs(added, self._workers)])
+        self.f = np.concatenate(
+            [self.f, costs_by_blocks(self._pair.costs, added, self._pair.n, self._runner)]
+        )
         self._design = design
         return design
 
@@ -203,13 +226,15 @@ def check_control(control: Any) -> None:
     known_name("control", control, CONTROLS)
 
 
-def exact_distance(pair: Pair, root: int, workers: int) -> SlicedWasserstein:
+def exact_distance(pair: Pair, root: int, runner: Runner | None) -> SlicedWasserstein:
     """Return the distance without error, in d = 1 or for a small planar pair."""
     if pair.ndim == 1:
         theta, weights = np.ones((1, 1)), np.ones(1)
     else:
         theta, weights = exact.circle_rule(pair)
-    return without_error(pair.costs(theta, workers), weights, theta, pair.p, root)
+    return without_error(
+        costs_by_blocks(pair.costs, theta, pair.n, runner), weights, theta, pair.p, root
+    )
 
 
 def without_error(
@@ -282,7 +307,8 @@ def _with_feature(f: FloatArray, theta: FloatArray, design: Design, feature: Fea
     columns = feature.centred(theta)
     if len(f) < columns.shape[1] + 3:
         raise ValueError(
-            f"{len(f)} directions are too few for {columns.shape[1]} control features."
+            f"{len(f)} directions are too few for {columns.shape[1]} control features; expected "
+            f"n >= {columns.shape[1] + 3}."
         )
     edges = range(0, len(f), design.size)
     values = f[:, np.newaxis]

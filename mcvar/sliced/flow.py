@@ -46,6 +46,15 @@ class GradientFlow:
         "suspect": the loss ended higher than it began.
     reasons : tuple of str
         What is behind `status`, in prose.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(60, 2)), rng.normal(3.0, 1.0, size=(60, 2))
+    >>> flow = mcvar.sliced.gradient_flow(x, y, steps=20, step_size=0.5, rng=1)
+    >>> flow.points.shape, len(flow.history), bool(flow.history[-1] < flow.history[0])
+    ((60, 2), 20, True)
     """
 
     points: FloatArray

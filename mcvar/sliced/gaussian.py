@@ -12,7 +12,7 @@ from mcvar.control.gaussian_sliced import mean_root_product
 def sliced_wasserstein_gaussian(m1: Any, C1: Any, m2: Any, C2: Any) -> float:
     """Return SW_2 between N(m1, C1) and N(m2, C2), by quadrature.
 
-    SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ), the last term by two nested
+    ``SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ)``, the last term by two nested
     trapezoidal rules that converge geometrically (`mean_root_product`).
 
     Parameters
@@ -73,7 +73,10 @@ def _covariance(name: str, values: Any, d: int) -> FloatArray:
     check_magnitude(f"entries of {name}", matrix)
     scale = float(np.abs(matrix).max())
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8 * scale):
-        raise ValueError(f"{name} must be symmetric.")
+        gap = np.abs(matrix - matrix.T).max()
+        raise ValueError(
+            f"{name} must be symmetric; entries across its diagonal differ by up to {gap:.3g}."
+        )
     least = float(np.linalg.eigvalsh(matrix)[0])
     if least < -1e-8 * scale:
         raise ValueError(

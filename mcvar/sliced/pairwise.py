@@ -12,15 +12,14 @@ import numpy as np
 
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, Seed
+from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import (
     Cloud,
-    SortedRows,
     as_cloud,
     check_extent,
     comparison,
-    for_blocks,
     sort_projections,
 )
 
@@ -34,6 +33,8 @@ def pairwise_sliced_wasserstein(
     *,
     rng: Seed = None,
     workers: int = 1,
+    executor: Any = None,
+    checkpoint: Any = None,
 ) -> FloatArray:
     """Return the matrix of sliced Wasserstein distances among K clouds.
 
@@ -53,6 +54,10 @@ def pairwise_sliced_wasserstein(
         Source of randomness (SPEC 7).
     workers : int
         Threads over blocks of directions; results are the same for any number.
+    executor : concurrent.futures.Executor or int, optional
+        In place of threads, as in `mcvar.estimate`.
+    checkpoint : path, optional
+        A file that keeps the costs of finished blocks, as in `mcvar.estimate`.
 
     Returns
     -------
@@ -82,23 +87,38 @@ def pairwise_sliced_wasserstein(
     ready = _as_clouds(clouds, weights, p)
     count, d = len(ready), ready[0].ndim
     design = lay_out("montecarlo" if d == 1 else method, 1 if d == 1 else as_count("n", n), d)
-    theta = design.draw(root_entropy(rng), 0, design.replicates)
-    pairs = [(i, j) for i in range(count) for j in range(i)]
-    compare = {(i, j): comparison(ready[i], ready[j], p) for i, j in pairs}
-    costs = np.empty((len(pairs), len(theta)))
-
-    def block(rows: slice) -> None:
-        ordered: list[SortedRows] = [sort_projections(cloud, theta[rows]) for cloud in ready]
-        for k, (i, j) in enumerate(pairs):
-            compare[i, j](ordered[i], ordered[j], costs[k, rows])
-
+    root = root_entropy(stored_seed(checkpoint, rng))
+    theta = design.draw(root, 0, design.replicates)
+    collection = _Collection(ready, p)
+    problem = {"method": method, "p": p, "clouds": ready}
     # All K clouds are in memory at once: blocks shrink accordingly.
     total = sum(cloud.n for cloud in ready)
-    for_blocks(block, len(theta), total, as_count("workers", workers))
+    with opened(workers, executor, checkpoint, problem, root) as runner:
+        costs = costs_by_blocks(collection.costs, theta, total, runner)
     matrix = np.zeros((count, count))
-    for k, (i, j) in enumerate(pairs):
+    for k, (i, j) in enumerate(collection.pairs):
         matrix[i, j] = matrix[j, i] = costs[k].mean() ** (1 / p)
     return matrix
+
+
+class _Collection:
+    """K clouds, and the costs of a direction between any two of them."""
+
+    def __init__(self, clouds: list[Cloud], p: float) -> None:
+        self.clouds, self.p = clouds, p
+        self.pairs = [(i, j) for i in range(len(clouds)) for j in range(i)]
+        self._compare = [comparison(clouds[i], clouds[j], p) for i, j in self.pairs]
+
+    def __reduce__(self) -> Any:
+        return _Collection, (self.clouds, self.p)
+
+    def costs(self, directions: FloatArray) -> FloatArray:
+        """Return W_p^p of every pair along ``directions (L, d)``, shape (pairs, L)."""
+        out = np.empty((len(self.pairs), len(directions)))
+        ordered = [sort_projections(cloud, directions) for cloud in self.clouds]
+        for k, (i, j) in enumerate(self.pairs):
+            self._compare[k](ordered[i], ordered[j], out[k])
+        return out
 
 
 def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None, p: float) -> list[Cloud]:

@@ -190,17 +190,27 @@ class Pair:
         """Dimension d."""
         return self.x.ndim
 
-    def costs(self, directions: FloatArray, workers: int = 1) -> FloatArray:
-        """Return W_p^p along each of the unit vectors ``directions (L, d)``, shape (L,)."""
+    def costs(self, directions: FloatArray) -> FloatArray:
+        """Return W_p^p along each of the unit vectors ``directions (L, d)``, shape (L,).
+
+        All their projections are in memory at once: `blocks.costs_by_blocks` bounds that.
+        """
         out = np.empty(len(directions))
-
-        def block(rows: slice) -> None:
-            sorted_x = sort_projections(self.x, directions[rows])
-            sorted_y = sort_projections(self.y, directions[rows])
-            self._compare(sorted_x, sorted_y, out[rows])
-
-        for_blocks(block, len(directions), max(self.x.n, self.y.n), workers)
+        sorted_x, sorted_y = (sort_projections(cloud, directions) for cloud in (self.x, self.y))
+        self._compare(sorted_x, sorted_y, out)
         return out
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"x": self.x, "y": self.y, "p": self.p}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._compare = comparison(self.x, self.y, self.p)
+
+    @property
+    def n(self) -> int:
+        """Points of the larger cloud."""
+        return max(self.x.n, self.y.n)
 
 
 def for_blocks(task: Callable[[slice], None], rows: int, n: int, workers: int) -> None:

@@ -24,6 +24,7 @@ from mcvar._checks import as_count, as_finite_array, as_number, known_name, root
 from mcvar._jit.reservoir import keep, mixture_density
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.samplers import stream_seed
+from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.design import best_kind
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import as_exponent
@@ -196,7 +197,7 @@ class ReservoirSliced:
         theta = np.concatenate([self.directions.reshape(held, pair.ndim), fresh])
         # Stored weights serve the kept, as published; the fresh have the weight of their costs,
         # which are needed first.
-        fresh_costs = pair.costs(fresh)
+        fresh_costs = costs_by_blocks(pair.costs, fresh, pair.n, None)
         mass = np.concatenate([self._costs * np.exp(-self._ages / self.decay), fresh_costs])
         total = float(mass.sum())
         weights = mass / total if total > 0 else np.full(len(theta), 1 / len(theta))

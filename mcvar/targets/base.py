@@ -83,7 +83,10 @@ class Target(ABC):
 
     def logpdf(self, x: FloatArray) -> FloatArray:
         """Log density at ``x (n, d)`` with respect to Lebesgue measure."""
-        raise TypeError(f"{type(self).__name__} has no logpdf, which is needed here.")
+        raise TypeError(
+            f"{type(self).__name__} has no logpdf, which is needed here: define "
+            "logpdf(x: (n, d)) -> (n,) on it."
+        )
 
     def grad_logpdf(self, x: FloatArray) -> FloatArray:
         """Score ∇ log π at ``x (n, d)``, shape (n, d)."""

@@ -31,6 +31,14 @@ class Family:
         Laws: uniform on [−1, 1]; standard normal; gamma(shape); beta(a, b) on [−1, 1].
     parameters : tuple of float
         (shape − 1,) for Laguerre, (b − 1, a − 1) for Jacobi.
+
+    Examples
+    --------
+    Hermite polynomials, orthonormal under N(0, 1), have a_j = 0 and b_j = j:
+
+    >>> from mcvar.targets import Family
+    >>> [part.tolist() for part in Family("hermite").recurrence(3)]
+    [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]
     """
 
     name: str
@@ -85,6 +93,16 @@ class ProductBasis:
     of_draws : bool
         Whether the coordinates are independent under the law that draws are made from rather
         than under the target, where the two differ.
+
+    Examples
+    --------
+    t₀ and (t₀² − 1)/√2, which have mean 0 and variance 1 under N(0, 1):
+
+    >>> import numpy as np
+    >>> from mcvar.targets import Family, ProductBasis
+    >>> basis = ProductBasis(lambda x: x, (Family("hermite"),))
+    >>> basis.features(np.array([[0.0], [2.0]]), ((0,), (0, 0))).round(3).tolist()
+    [[0.0, -0.707], [2.0, 2.121]]
     """
 
     coordinates: Callable[[FloatArray], FloatArray]

@@ -18,12 +18,19 @@ _POINTS_LAST = ("dirichlet_frozen", "wishart_frozen", "invwishart_frozen")
 
 
 def as_target(target: Any) -> Target:
-    """Return a `Target` for a box, a SciPy distribution, a list of marginals, or a `Target`.
+    """Return a `mcvar.Target` for a box, a SciPy distribution, a list of marginals, or itself.
 
     Raises
     ------
     TypeError
         Anything else; the message lists what is understood.
+
+    Examples
+    --------
+    >>> import scipy.stats
+    >>> from mcvar.targets import as_target
+    >>> as_target([(0, 1), (0, 2)]).ndim, as_target(scipy.stats.norm(3, 1)).ndim
+    (2, 1)
     """
     if isinstance(target, Target):
         as_count(f"ndim of {type(target).__name__}", target.ndim)
@@ -32,6 +39,8 @@ def as_target(target: Any) -> Target:
         return Normal(target.mean, target.cov)
     if is_distribution(target):
         return _product([target])
+    if hasattr(target, "__array__") and np.ndim(target) > 0:  # a table of bounds
+        target = np.asarray(target)
     if callable(getattr(target, "rvs", None)):
         return Variates(target)
     is_sequence = isinstance(target, Sequence) and not isinstance(target, str)

@@ -99,7 +99,11 @@ def _diagonal_root(variance: FloatArray) -> tuple[FloatArray, FloatArray, float]
 
 def _matrix_root(cov: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     if not np.allclose(cov, cov.T, rtol=1e-10, atol=0):
-        raise ValueError("cov is not symmetric.")
+        gap = np.abs(cov - cov.T).max()
+        raise ValueError(
+            f"cov is not symmetric: entries across its diagonal differ by up to {gap:.3g}; "
+            "expected a covariance matrix, such as (cov + cov.T) / 2."
+        )
     try:
         root = linalg.cholesky(cov, lower=True)
         inverse = linalg.solve_triangular(root, np.eye(len(cov)), lower=True)

@@ -64,7 +64,7 @@ def test_density_on_a_part_of_the_proposal_is_not_suspect():
 def test_infinite_variance_weights_are_suspect():
     target = mcvar.Unnormalized(lambda x: -np.log1p(x[:, 0] ** 2), proposal=stats.norm(0, 1))
     for sampler in ("montecarlo", "auto", "sobol"):
-        est = mcvar.estimate(lambda x: np.tanh(x[:, 0]), target, n=2**14, sampler=sampler, rng=1)
+        est = mcvar.estimate(lambda x: np.tanh(x[:, 0]), target, n=2**14, sampler=sampler, rng=2)
         assert est.status == "suspect"
         assert any(
             sign in " ".join(est.reasons) for sign in ("tail index", "one weight", "one draw")

@@ -15,7 +15,15 @@ from mcvar.safety.proposal import AdversarialProposal
 
 
 class NaturalisticBehaviour:
-    """Naturalistic probabilities of the background vehicle's 32 actions."""
+    """Naturalistic probabilities of the background vehicle's 32 actions.
+
+    Examples
+    --------
+    >>> from mcvar.safety.overtaking import NaturalisticBehaviour
+    >>> p = NaturalisticBehaviour()([5.0, 25.0, 20.0, 100.0, 0.0, 1.0, 3.0])
+    >>> p.shape, round(float(p.sum()), 12)
+    ((32,), 1.0)
+    """
 
     version = "overtaking behaviour 1"
 

@@ -1,0 +1,28 @@
+"""Work in pieces: on any executor, kept in a file that survives what the run does not.
+
+A job is a function of a `Key`: the place of a block in a run. Its result depends on the key alone,
+never on who computes it or when; results are used in the order of the keys. So any number of
+workers, any order and any crash give the same bits.
+
+* `runner` : sends keys to an executor, bounded in number, and yields results in order.
+* `checkpoint` : one hashed row for each result in an SQLite file.
+* `executors` : how many workers there are, and what replaces a pool whose workers died.
+* `fingerprint` : what makes two problems the same.
+* `codec` : arrays to bytes and back, without pickle.
+"""
+
+from mcvar.tasks.checkpoint import Checkpoint, Progress, read_progress, stored_about
+from mcvar.tasks.fingerprint import fingerprint
+from mcvar.tasks.runner import Job, Key, OutOfTimeError, Runner
+
+__all__ = [
+    "Checkpoint",
+    "Job",
+    "Key",
+    "OutOfTimeError",
+    "Progress",
+    "Runner",
+    "fingerprint",
+    "read_progress",
+    "stored_about",
+]
