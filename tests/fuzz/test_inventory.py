@@ -22,7 +22,10 @@ MODULES = (
 
 #: Public, and not called by a fuzz test of its own.
 REASONS = {
+    "BaseKernel": "a protocol",
     "BlockedStream": "a sampler's inner stream: drawn from by every estimate",
+    "Blocks": "how a run is cut into blocks: part of checkpointed runs, which have fault injection",
+    "CheckpointError": "an exception",
     "ConfidenceInterval": "a named tuple that results return",
     "ControlMeanError": "an exception",
     "CrashRate": "a frozen result: built by the campaign, its methods are fuzzed there",
@@ -31,6 +34,7 @@ REASONS = {
     "JointEstimate": "a frozen result: its methods are fuzzed with estimate_jointly()",
     "LinearControl": "an abstract class",
     "LogError": "an exception",
+    "LostWorkersError": "an exception",
     "MaxSlicedWasserstein": "a frozen result",
     "MissingExtraError": "an exception",
     "NaturalisticBehaviour": "part of overtaking_proposal(), which campaigns call",
