@@ -116,7 +116,7 @@ class Simulated(Executor):
         ):
             end, _, landed = heapq.heappop(self._running)
             self.clock = max(self.clock, end)
-            landed.set_result((self._seconds, self._result))
+            landed.set_result(self._result)
         self._last = time.perf_counter()
         return future
 

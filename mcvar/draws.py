@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 
 _GROUPINGS = ("strata", "replicate", "chain")
@@ -97,6 +97,8 @@ class Draws:
         if values is None:
             return
         array = convert(name, values)
+        if array.ndim == 0:
+            raise ValueError(f"{name} is a single number; expected one row per draw.")
         if len(array) != len(self.x):
             raise ValueError(f"{name} has {len(array)} rows; expected one per draw, {len(self.x)}.")
         object.__setattr__(self, name, array)
@@ -157,7 +159,9 @@ def _check_weights(weights: FloatArray, n: int, self_normalized: bool) -> None:
     if (weights < 0).any():
         worst = int(weights.argmin())
         raise ValueError(f"weights must not be negative, got {weights[worst]} at index {worst}.")
-    mean = weights.mean()
+    if not self_normalized:
+        check_magnitude("weights", weights)
+    mean = weights.max() if self_normalized else weights.mean()
     if mean == 0:
         raise ValueError("all weights are zero; no draw carries information on the target.")
     if not self_normalized and n > 1:

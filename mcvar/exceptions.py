@@ -17,6 +17,10 @@ class NonFiniteError(ValueError):
     """
 
 
+class MagnitudeError(ValueError, OverflowError):
+    """Numbers so large or so small that their squares are lost; the message says which."""
+
+
 class ControlMeanError(ValueError):
     """The stated mean of a control contradicts its sample mean beyond any chance.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, 
 import numpy as np
 from scipy import special
 
+from mcvar._checks import as_count, as_number
 from mcvar._typing import FloatArray
 
 if TYPE_CHECKING:
@@ -195,6 +196,10 @@ class Estimate:
         looks = self.history or (
             Look(self.n, np.atleast_1d(self.value), np.atleast_1d(self.standard_error), self.df),
         )
+        m = np.size(self.value)
+        component = as_count("component", component, 0)
+        if component >= m:
+            raise ValueError(f"component must be below {m}, the number there is, got {component}.")
         value = np.array([look.value[component] for look in looks])
         half = np.array(
             [half_width(look.standard_error, look.df, level)[component] for look in looks]
@@ -222,7 +227,7 @@ class Estimate:
 
 def half_width(standard_error: Any, df: Any, level: float) -> Any:
     """Half the width of a two-sided Student t interval."""
-    if not 0 < level < 1:
+    if not 0 < as_number("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     return special.stdtrit(df, 0.5 + level / 2) * standard_error
 

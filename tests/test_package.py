@@ -29,6 +29,14 @@ def test_importing_loads_nothing_heavy():
     assert not loaded & heavy
 
 
+def test_integrating_loads_little():
+    """A worker process that starts has no second to spend on imports, nor memory."""
+    loaded = loaded_by(
+        "import mcvar; mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, sampler='montecarlo')"
+    )
+    assert not loaded & {"numba", "scipy.stats", "sklearn", "ot", "matplotlib", "pandas", "tqdm"}
+
+
 @pytest.mark.parametrize("name", mcvar.__all__)
 def test_public_names_resolve(name):
     assert getattr(mcvar, name) is not None

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_points, as_real_array
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 from mcvar.moments import Moments, total
 from mcvar.targets import Target
 
@@ -128,10 +129,16 @@ class LinearControl(ScoreAware, BaseEstimator):
             Scores at X, for controls that need them.
         """
         x, values = as_points("X", X), as_real_array("y", y)
+        if values.ndim not in (1, 2) or len(values) != len(x) or 0 in values.shape:
+            raise ValueError(
+                f"y has shape {values.shape} for {len(x)} points; expected ({len(x)},) or "
+                f"({len(x)}, m)."
+            )
         columns = values.reshape(len(x), -1)
         score = self._score(x, grad_logpdf)
         chosen = self.trained(x, columns) if self.needs_training else self.for_draws(x)
-        features = chosen.features(x, *score)
+        with np.errstate(over="ignore", invalid="ignore"):  # sums of squares tell, below
+            features = chosen.features(x, *score)
         split = _PARTS if len(x) >= 2 * _PARTS else 1
         parts = [Moments.of(columns[i::split], features[i::split]) for i in range(split)]
         coefficients = chosen.solve(parts)
@@ -149,8 +156,14 @@ class LinearControl(ScoreAware, BaseEstimator):
         """Return the prediction at ``X (n, d)``, with the scores there where they are needed."""
         check_is_fitted(self, "coef_")
         x = as_points("X", X)
-        features = self._fitted_by.features(x, *self._score(x, grad_logpdf))
-        return np.asarray(self.intercept_ + features @ self.coef_)
+        with np.errstate(over="ignore", invalid="ignore"):
+            features = self._fitted_by.features(x, *self._score(x, grad_logpdf))
+            prediction = np.asarray(self.intercept_ + features @ self.coef_)
+        if not np.isfinite(prediction).all():
+            raise MagnitudeError(
+                f"the prediction overflows at points that reach {np.abs(x).max():.3g} in size."
+            )
+        return prediction
 
     def _score(self, x: FloatArray, grad_logpdf: Any) -> tuple[FloatArray, ...]:
         """Return the score as the further arguments of `features`: one, or none."""

@@ -72,7 +72,7 @@ class Spectrum:
         products = self._rotated[:, :q].T @ weighted
         quadratic = np.einsum("nj,rnj->rj", self._rotated[:, q:], weighted[:, :, q:])
         diagonal = inverse @ self._squares.T
-        factor = np.linalg.cholesky(products[:, :, :q])
+        factor = _cholesky(products[:, :, :q])
         half = np.linalg.solve(factor, products[:, :, q:])
         on_phi = np.linalg.solve(factor, solved[:, :, :q].transpose(0, 2, 1))
         projected = solved[:, :, q:] - on_phi.transpose(0, 2, 1) @ half
@@ -115,8 +115,29 @@ def solve(
     factor, jitter = factorise(build, ridge)
     both = linalg.cho_solve((factor, False), np.column_stack([phi, y]), check_finite=False)
     on_phi, on_y = both[:, : phi.shape[1]], both[:, phi.shape[1] :]
-    beta = linalg.solve(phi.T @ on_phi, phi.T @ on_y, assume_a="pos")
-    return Solution(beta, on_y - on_phi @ beta, jitter, condition_bound(factor))
+    inner = _cholesky((phi.T @ on_phi)[np.newaxis])[0]
+    beta = linalg.cho_solve((inner, True), phi.T @ on_y, check_finite=False)
+    condition = max(condition_bound(factor), condition_bound(inner))
+    return Solution(beta, on_y - on_phi @ beta, jitter, condition)
+
+
+def _cholesky(grams: FloatArray) -> FloatArray:
+    """Return lower factors of ``grams (r, q, q)`` of the unpenalised columns.
+
+    Where a kernel all but reproduces those columns, rounding may leave a matrix that is not
+    positive definite; what is added then is as large as rounding.
+    """
+    rounding = len(grams[0]) * np.finfo(float).eps * np.trace(grams, axis1=1, axis2=2)
+    for jitter in (0.0, 1.0, 1e3):
+        try:
+            more = jitter * rounding[:, np.newaxis, np.newaxis] * np.eye(len(grams[0]))
+            return np.asarray(np.linalg.cholesky(grams + more))
+        except np.linalg.LinAlgError:
+            continue
+    raise ValueError(
+        "the polynomial part of the control cannot be told from its kernel; expected a larger "
+        "ridge, a lower polynomial_degree, or standardised draws."
+    )
 
 
 def condition_bound(factor: FloatArray) -> float:

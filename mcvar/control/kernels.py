@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_number
 from mcvar._typing import FloatArray
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
 _K = TypeVar("_K", bound="BaseKernel")
 # Polynomials of u^ν K_ν(u) e^u √(2/π) at ν = 1/2, 3/2, ...: reverse Bessel polynomials.
 _BESSEL = ((1,), (1, 1), (3, 3, 1), (15, 15, 6, 1), (105, 105, 45, 10, 1))
+_LEAST = 1e-20  # of parameters, and one over it the most: beyond, powers of them overflow
 _NEAR_ZERO = 1e-60
 
 
@@ -316,6 +317,8 @@ def _check_positive(kernel: Any, name: str, *, optional: bool = False) -> None:
     value = getattr(kernel, name)
     if optional and value is None:
         return
-    number = as_finite_array(name, value)
-    if number.ndim or number <= 0:
-        raise ValueError(f"{name} must be a positive number, got {value!r}.")
+    number = as_number(name, value)
+    if not _LEAST <= number <= 1 / _LEAST:
+        raise ValueError(
+            f"{name} must be a number between {_LEAST:.0e} and {1 / _LEAST:.0e}, got {value!r}."
+        )

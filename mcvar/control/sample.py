@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 from scipy.spatial.distance import pdist
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.stein_polynomial_features import Indices, stein_features
 
@@ -43,6 +43,9 @@ def checked_sample(x: Any, y: Any, grad_logpdf: Any, sample_weight: Any) -> Samp
     values = as_finite_array("y", y)
     if values.ndim not in (1, 2) or len(values) != n or 0 in values.shape:
         raise ValueError(f"y has shape {values.shape} for {n} draws; expected ({n},) or ({n}, m).")
+    check_magnitude("y", values)
+    for name, array in (("draws", points), ("scores", scores)):
+        check_magnitude(name, array)
     weights = None if sample_weight is None else checked_weights(sample_weight, n)
     return _merged(points, scores, values.reshape(n, -1), weights)
 

@@ -12,7 +12,12 @@ from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.base import ScoreAware
 from mcvar.control.kernel_choice import Candidate, Criterion, choose
-from mcvar.control.kernel_options import check_options, kernels_to_try
+from mcvar.control.kernel_options import (
+    MAX_MEMORY,
+    check_memory,
+    check_options,
+    kernels_to_try,
+)
 from mcvar.control.kernel_system import Solution, condition_bound, factorise, solve
 from mcvar.control.kernels import BaseKernel, Gaussian, Matern
 from mcvar.control.sample import (
@@ -76,6 +81,8 @@ class SteinKernel(ScoreAware, BaseEstimator):
         there, or unit variances, or are left alone.
     n_centres : int
         Centres of Nyström's approximation.
+    max_memory : float
+        Bytes that the matrix of an exact system may take; 8 for every pair of draws.
 
     Attributes
     ----------
@@ -117,6 +124,7 @@ class SteinKernel(ScoreAware, BaseEstimator):
         criterion: Criterion = "loo",
         standardise: Standardise | None = "cholesky",
         n_centres: int = _CENTRES,
+        max_memory: float = MAX_MEMORY,
     ) -> None:
         self.kernel = kernel
         self.order = order
@@ -126,6 +134,7 @@ class SteinKernel(ScoreAware, BaseEstimator):
         self.criterion = criterion
         self.standardise = standardise
         self.n_centres = n_centres
+        self.max_memory = max_memory
 
     def fit(self, X: Any, y: Any, grad_logpdf: Any, sample_weight: Any = None) -> "SteinKernel":
         """Choose hyper-parameters and fit.
@@ -150,6 +159,7 @@ class SteinKernel(ScoreAware, BaseEstimator):
         sample = checked_sample(X, y, grad_logpdf, sample_weight)
         d = sample.x.shape[1]
         degree = self.polynomial_degree
+        degree = degree if degree is None else as_count("polynomial_degree", degree)
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
         check_enough_points(sample.n, 1 + len(self.indices_))
         self.coordinates_ = Coordinates.of(sample.x, sample.weights, self.standardise)
@@ -254,6 +264,12 @@ class SteinKernel(ScoreAware, BaseEstimator):
     def _solve_exact(
         self, gram: SteinGram, sample: Sample, ridge: float
     ) -> tuple[SteinPoints, Solution]:
+        check_memory(
+            sample.n,
+            self.max_memory,
+            'take solver="nystrom" with n_centres, thin the draws (mcvar.stein_thinning), or use '
+            "SteinPolynomial, whose memory does not grow with them.",
+        )
         points = gram.at(sample.x, sample.s)
         unit = float(gram.diagonal(points).mean())
         noise = np.ones(sample.n) if sample.weights is None else 1 / sample.weights

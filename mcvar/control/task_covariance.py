@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg, optimize
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.kernel_choice import choose
 from mcvar.control.kernel_system import solve
@@ -77,6 +77,7 @@ def checked_covariance(covariance: Any, tasks: int) -> FloatArray:
         raise ValueError(
             f"task_covariance has shape {b.shape}; expected ({tasks}, {tasks}) for {tasks} tasks."
         )
+    check_magnitude("entries of task_covariance", b, 1e50)
     scale = np.abs(b).max()
     if not np.allclose(b, b.T, rtol=0, atol=1e-10 * scale):
         raise ValueError("task_covariance is not symmetric.")

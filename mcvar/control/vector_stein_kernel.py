@@ -9,7 +9,7 @@ from scipy import linalg
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from mcvar._checks import known_name
+from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.kernel_options import check_options, kernels_to_try
 from mcvar.control.kernel_system import solve
@@ -124,6 +124,7 @@ class VectorSteinKernel(BaseEstimator):
         samples = _checked_samples(X, y, grad_logpdf)
         d, count = samples[0].x.shape[1], len(samples)
         degree = self.polynomial_degree
+        degree = degree if degree is None else as_count("polynomial_degree", degree)
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
         for t, sample in enumerate(samples):
             least = 2 + len(self.indices_)  # one residual besides the unpenalised columns
@@ -158,7 +159,8 @@ class VectorSteinKernel(BaseEstimator):
         """Return the prediction of a task at ``X (n, d)`` with scores ``grad_logpdf (n, d)``."""
         check_is_fitted(self, "dual_")
         count = len(self.mean_)
-        if not 0 <= int(task) < count:
+        task = as_count("task", task, 0)
+        if task >= count:
             raise ValueError(f"task must be one of 0, ..., {count - 1}, got {task!r}.")
         x, s = points_and_scores(X, grad_logpdf)
         if x.shape[1] != self.n_features_in_:
@@ -248,6 +250,9 @@ class VectorSteinKernel(BaseEstimator):
 
 def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
     """Return the distinct draws of every task, or say what is wrong with them."""
+    for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
+        if not isinstance(given, Sequence) and np.ndim(given) == 0:
+            raise TypeError(f"{name} must be a sequence of arrays, one per task, got {given!r}.")
     sizes = {"X": len(x), "y": len(y), "grad_logpdf": len(scores)}
     if len(set(sizes.values())) > 1 or not len(x):
         seen = ", ".join(f"{count} in {name}" for name, count in sizes.items())

@@ -106,3 +106,9 @@ def check_regressor(control: Any) -> None:
             f"control must be 'auto', None, a control from mcvar.control or a scikit-learn "
             f"regressor with a `mean_`, got {control!r}."
         )
+    from sklearn.base import clone
+
+    try:
+        clone(control)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"control {control!r} cannot be cloned for each fold: {error}") from error

@@ -5,7 +5,8 @@ from scipy import special
 
 from mcvar._typing import BoolArray, FloatArray
 from mcvar.exceptions import ControlMeanError
-from mcvar.integrate.tally import MomentTally, Tally
+from mcvar.integrate.moment_tally import MomentTally
+from mcvar.integrate.tally import Tally
 
 _DOMINANT = 0.25  # share of Σ(wf)² in one draw at which the variance rests on four or fewer
 _RULING = 0.7  # share of the squares of residuals in one draw

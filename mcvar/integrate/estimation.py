@@ -2,12 +2,11 @@
 
 import functools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import Seed
 from mcvar.draws import Draws
-from mcvar.integrate.given import Criterion, estimate_given
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.problem import Problem, open_runner, stored_seed
 from mcvar.integrate.selection import read_control
@@ -16,6 +15,9 @@ from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance
 from mcvar.result import Estimate
 from mcvar.samplers import as_sampler
 from mcvar.targets import as_target
+
+if TYPE_CHECKING:
+    from mcvar.integrate.given import Criterion
 
 
 def estimate(
@@ -29,7 +31,7 @@ def estimate(
     sampler: Any = "auto",
     control: Any = "auto",
     folds: int = 5,
-    criterion: Criterion = "variance",
+    criterion: "Criterion" = "variance",
     rng: Seed = None,
     vectorized: bool | None = None,
     covariance: bool = False,
@@ -155,6 +157,9 @@ def estimate(
         )
         if sampler != "auto":
             raise ValueError(f"draws that exist have no sampler; got sampler={sampler!r}.")
+        # With it come the controls, and with them scikit-learn: needed for no other target.
+        from mcvar.integrate.given import estimate_given
+
         return estimate_given(
             integrand,
             target,

@@ -10,7 +10,7 @@ import numpy as np
 from mcvar._checks import as_real_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
-from mcvar.exceptions import NonFiniteError
+from mcvar.exceptions import MagnitudeError, NonFiniteError
 
 _MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for weights
 
@@ -197,7 +197,7 @@ class Integrand:
         # One pass over the squares finds trouble; only then is it worth locating.
         if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
             self.locate_non_finite(x, columns, block)
-            raise OverflowError(
+            raise MagnitudeError(
                 f"the square of the integrand overflows in {block}, where values reach "
                 f"{np.abs(columns).max():.3g}; rescale the integrand."
             )

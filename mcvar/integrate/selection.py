@@ -11,7 +11,7 @@ from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.crossfit import check_regressor
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
-from mcvar.integrate.tally import MomentTally
+from mcvar.integrate.moment_tally import MomentTally
 from mcvar.samplers import CHUNK, Sampler
 from mcvar.targets import Target
 from mcvar.targets.basis import n_total_degree

@@ -12,10 +12,12 @@ from mcvar.integrate.diagnose import check_control_means, disagreement, reasons_
 from mcvar.integrate.evaluation import Evaluation
 from mcvar.integrate.features import ZeroMeanFeatures, is_linear
 from mcvar.integrate.integrand import Integrand
+from mcvar.integrate.moment_tally import MomentTally
 from mcvar.integrate.problem import Problem
 from mcvar.integrate.run import ProgressBar, Run
 from mcvar.integrate.selection import Pilot, check_enough, describe, train_control
-from mcvar.integrate.tally import MomentTally, StoredTally, Tally
+from mcvar.integrate.stored_tally import StoredTally
+from mcvar.integrate.tally import Tally
 from mcvar.integrate.tolerance import Tolerance, schedule
 from mcvar.result import Estimate, Look, Status
 from mcvar.samplers import Plan, Sampler, stream_seed

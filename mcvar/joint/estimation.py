@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.control import SteinKernel, VectorSteinKernel
 from mcvar.draws import Draws
@@ -74,8 +74,9 @@ def estimate_jointly(
         raise TypeError(f"control must be a mcvar.control.VectorSteinKernel, got {control!r}.")
     folds = as_count("folds", folds, 2)
     sheets = read_tasks(tasks)
-    generator = None if rng is None else np.random.default_rng(rng)
-    labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
+    if not isinstance(rng, np.random.Generator | None):
+        rng = np.random.default_rng(root_entropy(rng))
+    labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
     whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
     corrected = _out_of_fold(control, sheets, labels, folds)
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_count, as_finite_array, as_points
 from mcvar._typing import FloatArray, Seed
 from mcvar.control import VectorSteinKernel
 from mcvar.draws import Draws
@@ -152,7 +152,7 @@ def evidence(
             f"temperatures must rise from 0 to 1, got shape {ladder.shape}"
             + (f" from {ladder.flat[0]:g} to {ladder.flat[-1]:g}." if ladder.size else ".")
         )
-    if order not in (1, 2):
+    if as_count("order", order) > 2:
         raise ValueError(f"order must be 1 or 2, got {order!r}.")
     given = {
         "log_likelihood": log_likelihood,
@@ -161,6 +161,8 @@ def evidence(
         "x": x,
     }
     for name, entries in given.items():
+        if not isinstance(entries, Sequence) and np.ndim(entries) == 0:
+            raise TypeError(f"{name} must be a sequence of arrays, got {entries!r}.")
         if len(entries) != len(ladder):
             raise ValueError(
                 f"{name} has {len(entries)} entries for {len(ladder)} temperatures; expected one "

@@ -96,6 +96,8 @@ def summary(
         for label in several
     ]
     variables = {**posterior.variables, **extra}
+    if not variables:
+        raise ValueError("there is nothing to report: constrained gave no variables.")
     values = np.concatenate([v.reshape(n, -1) for v in variables.values()], axis=1)
     draws = _as_draws(posterior.x.reshape(n, d), posterior.grad_logpdf, weights, chains, length)
     # About a value near the mean, squares measure the spread and keep their digits.

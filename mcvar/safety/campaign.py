@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcvar._checks import as_count, import_extra
+from mcvar._checks import as_count, as_finite_array, import_extra
 from mcvar.safety import workers
 from mcvar.safety.adapt import Adaptation
 from mcvar.safety.batch import Record
@@ -264,7 +264,12 @@ class Campaign:
         key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, _INITIAL]))
         try:
-            v = proposal.criticality(np.asarray(draw(rng, n), dtype=float))
+            states = as_finite_array("initial_states(rng, n)", draw(rng, n))
+            if states.ndim != 2 or len(states) != n:
+                raise ValueError(
+                    f"initial_states(rng, n) has shape {states.shape}; expected ({n}, S)."
+                )
+            v = proposal.criticality(states)
         except Exception as error:
             raise ProposalError(
                 f"before scenario {self.scenarios}, among free draws of the first state: "

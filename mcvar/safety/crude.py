@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar.result import ConfidenceInterval
 
 
@@ -61,6 +61,6 @@ def _counts(crashes: int, n: int, level: float) -> tuple[int, int]:
     n, crashes = as_count("n", n), as_count("crashes", crashes, 0)
     if crashes > n:
         raise ValueError(f"{crashes} crashes in {n} scenarios; expected at most {n}.")
-    if not 0 < level < 1:
+    if not 0 < as_number("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     return crashes, n

@@ -109,15 +109,25 @@ def import_table(path: str | Path, store: str | Path) -> None:
         raise LogError(
             f"{str(path)!r} is no table of a safety log; expected what safety.export wrote."
         )
-    known = json.loads(about)
+    waiting: dict[int, list[Record]] = {}
+    place = "its description"
+    try:
+        known = json.loads(about)
+        campaign = {name: v for name, v in known["campaign"].items() if name != "format"}
+        proposals = [(int(k), int(first), dict(found)) for k, first, found in known["proposals"]]
+        for k, row in enumerate(rows):
+            place = f"row {k}"
+            waiting.setdefault(int(row["proposal"]), []).append(_record(row))
+    except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+        raise LogError(
+            f"{place} of {str(path)!r} is not as export() writes it: {type(error).__name__}: "
+            f"{error}."
+        ) from error
     log = Log(store)
     try:
-        log.identify({name: v for name, v in known["campaign"].items() if name != "format"})
-        for number, first, description in known["proposals"]:
+        log.identify(campaign)
+        for number, first, description in proposals:
             log.add_proposal(number, first, description)
-        waiting: dict[int, list[Record]] = {}
-        for row in rows:
-            waiting.setdefault(int(row["proposal"]), []).append(_record(row))
         for number, records in waiting.items():
             for first in range(0, len(records), _AT_ONCE):
                 log.append(records[first : first + _AT_ONCE], number)

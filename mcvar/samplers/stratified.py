@@ -1,10 +1,11 @@
 """Stratified sampling on a grid of cells, proportional or adaptive."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from mcvar._checks import known_name
+from mcvar._checks import as_count, as_finite_array, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import (
@@ -66,8 +67,16 @@ class Stratified(Sampler):
         bins: tuple[int, ...] | None = None,
     ) -> None:
         self.allocation = known_name("allocation", allocation, ("proportional", "neyman"))
-        if shares is not None and (bins is None or shares.shape != (int(np.prod(bins)),)):
-            raise ValueError("shares need bins, and one share per cell.")
+        if bins is not None:
+            if not isinstance(bins, Sequence) or not bins or isinstance(bins, str):
+                raise TypeError(f"bins must be numbers of cells, one per axis, got {bins!r}.")
+            bins = tuple(as_count("bins", count) for count in bins)
+        if shares is not None:
+            shares = as_finite_array("shares", shares)
+            if bins is None or shares.shape != (int(np.prod(bins)),):
+                raise ValueError("shares need bins, and one share per cell.")
+            if (shares < 0).any() or abs(shares.sum() - 1) > 1e-9:
+                raise ValueError(f"shares must be numbers >= 0 of sum 1, got {shares.tolist()}.")
         self.shares = shares
         self.bins = bins
 
@@ -82,6 +91,8 @@ class Stratified(Sampler):
         needs_uniforms(self.name, target)
         rng = np.random.default_rng(seed)
         bins = self.bins or _bins(size, target.n_uniform)
+        if len(bins) != target.n_uniform:
+            raise ValueError(f"bins has {len(bins)} axes; expected {target.n_uniform}.")
         cells = int(np.prod(bins))
         if cells > size:
             raise ValueError(

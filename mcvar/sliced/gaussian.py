@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.control.gaussian_sliced import mean_root_product
 
@@ -52,6 +52,7 @@ def sliced_wasserstein_gaussian(m1: Any, C1: Any, m2: Any, C2: Any) -> float:
         raise ValueError(
             f"m1 and m2 must have the same shape (d,), got {mean_1.shape} and {mean_2.shape}."
         )
+    check_magnitude("means", np.concatenate([mean_1, mean_2]))
     d = len(mean_1)
     c1, c2 = _covariance("C1", C1, d), _covariance("C2", C2, d)
     shift = mean_1 - mean_2
@@ -69,6 +70,7 @@ def _covariance(name: str, values: Any, d: int) -> FloatArray:
     matrix = matrix.reshape(1, 1) if matrix.size == 1 and d == 1 else matrix
     if matrix.shape != (d, d):
         raise ValueError(f"{name} must have shape ({d}, {d}) or ({d},), got {matrix.shape}.")
+    check_magnitude(f"entries of {name}", matrix)
     scale = float(np.abs(matrix).max())
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8 * scale):
         gap = np.abs(matrix - matrix.T).max()

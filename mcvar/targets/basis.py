@@ -15,7 +15,10 @@ from math import comb
 
 import numpy as np
 
+from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray
+
+_PARAMETERS = {"legendre": 0, "hermite": 0, "laguerre": 1, "jacobi": 2}
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,17 @@ class Family:
     name: str
     parameters: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        known_name("family", self.name, _PARAMETERS)
+        wanted, given = _PARAMETERS[self.name], np.shape(self.parameters)
+        if given != (wanted,) or not all(value > -1 for value in self.parameters):
+            raise ValueError(
+                f"{self.name} has {wanted} parameters, each above -1; got {self.parameters!r}."
+            )
+
     def recurrence(self, degree: int) -> tuple[FloatArray, FloatArray]:
         """Return a_0..a_{degree−1} and b_1..b_degree."""
+        degree = as_count("degree", degree, 0)
         j = np.arange(degree, dtype=float)
         after = j + 1
         if self.name == "legendre":

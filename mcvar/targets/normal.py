@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, special
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.targets.base import TINY, Target
@@ -38,6 +38,8 @@ class Normal(Target):
         if cov.ndim == 0:
             cov = np.full(len(self.mean), float(cov))
         self.ndim = len(self.mean)
+        check_magnitude("mean", self.mean)
+        check_magnitude("cov", cov, 1e280)
         if self.mean.ndim != 1 or cov.shape not in {(self.ndim,), (self.ndim, self.ndim)}:
             raise ValueError(
                 f"mean has shape {self.mean.shape} and cov {cov.shape}; expected (d,) and (d, d)."

@@ -23,8 +23,7 @@ from mcvar.tasks.codec import Arrays, decode, encode
 _FORMAT = 1
 _APPLICATION = 0x6D637672  # "mcvr", in the header of the file
 _MARK = "PRAGMA application_id = 0x6D637672"
-_BETWEEN_COMMITS = 0.25  # seconds of short tasks that a crash may cost
-_WORTH_A_COMMIT = 0.02  # seconds that a task must have taken to be committed at once
+_COMMITS_SHARE = 50  # one part in so many of the time goes into waiting for the disk
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS task (
@@ -87,6 +86,7 @@ class Checkpoint:
         self.recovered = 0  # sound rows taken over from a damaged file
         if self.path.is_dir():
             raise CheckpointError(f"checkpoint {self.path} is a directory; expected a file name.")
+        self._committed, self._cost, self._dirty = time.monotonic(), 0.0, False
         self._lock = _lock(self.path)
         try:
             self._database = self._open()
@@ -94,8 +94,6 @@ class Checkpoint:
         except BaseException:
             self.close()
             raise
-        self._committed = time.monotonic()
-        self._dirty = False
 
     def get(self, context: str, place: tuple[int, int, int]) -> dict[str, Any] | None:
         """Return the arrays of a task, or None where the file has none that are sound."""
@@ -112,10 +110,8 @@ class Checkpoint:
             return None
         return decode(row[0])
 
-    def put(
-        self, context: str, place: tuple[int, int, int], arrays: Arrays, seconds: float = 1.0
-    ) -> None:
-        """Keep the arrays of a task that took this long."""
+    def put(self, context: str, place: tuple[int, int, int], arrays: Arrays) -> None:
+        """Keep the arrays of a task."""
         result = encode(arrays)
         with self._told("written"):
             self._begin()
@@ -123,8 +119,6 @@ class Checkpoint:
                 "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?)",
                 (context, *place, result, _digest(context, place, result)),
             )
-            if seconds >= _WORTH_A_COMMIT:
-                self._commit()
         self.settle()
 
     def report(self, **now: Any) -> None:
@@ -135,8 +129,12 @@ class Checkpoint:
         self.settle()
 
     def settle(self, *, now: bool = False) -> None:
-        """Commit what is waiting, if it has waited long enough."""
-        if self._dirty and (now or time.monotonic() - self._committed > _BETWEEN_COMMITS):
+        """Commit what is waiting: now, or if the last commit was long ago for what it cost.
+
+        Tasks much longer than a commit are committed one by one, shorter ones together.
+        """
+        waited = time.monotonic() - self._committed
+        if self._dirty and (now or waited >= _COMMITS_SHARE * self._cost):
             with self._told("written"):
                 self._commit()
 
@@ -161,8 +159,10 @@ class Checkpoint:
 
     def _commit(self) -> None:
         self._dirty = False
+        started = time.monotonic()
         self._database.execute("COMMIT")
         self._committed = time.monotonic()
+        self._cost = self._committed - started
 
     @contextlib.contextmanager
     def _told(self, verb: str) -> Iterator[None]:
@@ -176,7 +176,6 @@ class Checkpoint:
             ) from error
 
     def _open(self) -> sqlite3.Connection:
-        self._dirty = False
         if _is_empty(self.path):
             return self._create(self.path)
         try:

@@ -148,14 +148,13 @@ class Runner:
             found = self._stored(job, key, context)
             if found is None:
                 self.check_time()
-                started = time.monotonic()
                 try:
                     found = job(key, job.input(key))
                 except Exception as error:
                     self._locate(error, key)
                     raise
                 if self.checkpoint is not None:
-                    self._keep(key, context, job.pack(found), time.monotonic() - started)
+                    self._keep(key, context, job.pack(found))
             yield key, found
 
     def check_time(self) -> None:
@@ -172,9 +171,9 @@ class Runner:
         self.looked_up += 1
         return job.unpack(arrays)
 
-    def _keep(self, key: Key, context: str, arrays: Arrays, seconds: float) -> None:
+    def _keep(self, key: Key, context: str, arrays: Arrays) -> None:
         if self.checkpoint is not None:
-            self.checkpoint.put(context, key, arrays, seconds)
+            self.checkpoint.put(context, key, arrays)
 
     def _locate(self, error: BaseException, key: Key) -> None:
         seed = "" if self._seed is None else f", seed {self._seed}"
@@ -229,8 +228,7 @@ class _Flight:
         while self._runner.checkpoint is not None and not self._landed.empty():
             number, _, future = self._landed.get()
             if self._flying.get(number) is future and _error(future) is None:
-                seconds, arrays = future.result()
-                self._runner._keep(self._keys[number], self._context, arrays, seconds)
+                self._runner._keep(self._keys[number], self._context, future.result())
 
     def _full(self, executor: Executor) -> int:
         """Tasks that keep all workers busy; asked for anew from time to time, as clusters grow."""
@@ -281,10 +279,10 @@ class _Flight:
 
     def _call(self, executor: Executor, key: Key) -> tuple[Any, ...]:
         if executors.shares_memory(executor):
-            return _timed, self._job, key, self._job.input(key)
+            return _compute, self._job, key, self._job.input(key)
         if self._blob is None:
             self._blob = executors.dump(self._job)
-        return _timed_remotely, self._blob, key, self._job.input(key)
+        return _compute_remotely, self._blob, key, self._job.input(key)
 
     def _receive(self) -> None:
         """Wait until a task has landed."""
@@ -295,7 +293,7 @@ class _Flight:
                 break
             except queue.Empty:
                 if checkpoint is not None:
-                    checkpoint.settle()
+                    checkpoint.settle(now=True)
                 runner.check_time()
         if self._flying.get(number) is not future:
             return  # a task that was given up with its pool
@@ -304,8 +302,8 @@ class _Flight:
         error = _error(future)
         if error is None:
             self._losses = 0
-            seconds, arrays = future.result()
-            runner._keep(key, self._context, arrays, seconds)
+            arrays = future.result()
+            runner._keep(key, self._context, arrays)
             self._ready[number] = self._job.unpack(arrays)
         elif executors.is_loss(error):
             self._again(number)
@@ -350,17 +348,14 @@ def _error(future: Future[Any]) -> BaseException | None:
         return error
 
 
-def _timed(job: Job, key: Key, given: Any) -> tuple[float, Arrays]:
-    """Run a task; return the seconds it took with its result."""
-    started = time.monotonic()
-    arrays = job.pack(job(key, given))
-    return time.monotonic() - started, arrays
+def _compute(job: Job, key: Key, given: Any) -> Arrays:
+    return job.pack(job(key, given))
 
 
 _jobs: dict[bytes, Any] = {}  # of a worker process, by what they were pickled to
 
 
-def _timed_remotely(blob: bytes, key: Key, given: Any) -> tuple[float, Arrays]:
+def _compute_remotely(blob: bytes, key: Key, given: Any) -> Arrays:
     """Run a task in a worker process, which unpickles a job once."""
     job = _jobs.get(blob)
     if job is None:
@@ -370,4 +365,4 @@ def _timed_remotely(blob: bytes, key: Key, given: Any) -> tuple[float, Arrays]:
         while len(_jobs) >= _REMEMBERED:
             _jobs.pop(next(iter(_jobs)))
         _jobs[blob] = job
-    return _timed(job, key, given)
+    return _compute(job, key, given)

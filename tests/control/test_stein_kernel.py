@@ -258,3 +258,15 @@ def test_a_hopeless_system_is_refused():
         factorise(lambda: np.array([[1.0, 0.0], [2.0, 1.0]]), np.zeros(2))
     with pytest.raises(ValueError, match="mean diagonal nan"):
         factorise(lambda: np.full((2, 2), np.nan), np.zeros(2))
+
+
+def test_a_system_beyond_the_memory_names_what_scales():
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    small = mcvar.control.SteinKernel(max_memory=1e5)
+    with pytest.raises(MemoryError, match=r"200 draws takes 0\.00032 GB.*nystrom.*SteinPolynomial"):
+        small.fit(x, x[:, 0] ** 2, grad_logpdf=-x)
+    for wrong in (0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="max_memory must be positive"):
+            mcvar.control.SteinKernel(max_memory=wrong).fit(x, x[:, 0], grad_logpdf=-x)
+    within = mcvar.control.SteinKernel(solver="nystrom", n_centres=50, max_memory=1e5)
+    assert abs(within.fit(x, x[:, 0] ** 2, grad_logpdf=-x).mean_ - 1) < 1e-3

@@ -1,5 +1,6 @@
 """Runs that something happens to, at random, until one of their calls gets to the end."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -120,10 +121,8 @@ def _in_child(call):
 def _damage(file, kind, rng):
     if rng.random() < 0.5:  # the write-ahead log, or the file itself
         database = sqlite3.connect(file)
-        try:
+        with contextlib.suppress(sqlite3.Error):
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
-            pass
         database.close()
     names = [path for path in (file, file.with_name(file.name + "-wal")) if path.exists()]
     victim = names[int(rng.integers(len(names)))]
