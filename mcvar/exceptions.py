@@ -18,7 +18,16 @@ class NonFiniteError(ValueError):
 
 
 class MagnitudeError(ValueError, OverflowError):
-    """Numbers so large or so small that their squares are lost; the message says which."""
+    """Numbers so large or so small that their squares are lost; the message says which.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> mcvar.estimate([1e200, -1e200], mcvar.Draws([1.0, 2.0]), control=None)
+    Traceback (most recent call last):
+    ...
+    mcvar.exceptions.MagnitudeError: values reach 1e+200 in size...
+    """
 
 
 class ControlMeanError(ValueError):

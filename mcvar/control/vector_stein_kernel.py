@@ -248,7 +248,7 @@ class VectorSteinKernel(BaseEstimator):
         self.mean_ = self.unit_ * self.beta_[0]
 
 
-def _checked_samples(x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any]) -> list[Sample]:
+def _checked_samples(x: Any, y: Any, scores: Any) -> list[Sample]:
     """Return the distinct draws of every task, or say what is wrong with them."""
     for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
         if not isinstance(given, Sequence) and np.ndim(given) == 0:

@@ -154,7 +154,7 @@ def evidence(
         )
     if as_count("order", order) > 2:
         raise ValueError(f"order must be 1 or 2, got {order!r}.")
-    given = {
+    given: dict[str, Any] = {
         "log_likelihood": log_likelihood,
         "grad_log_likelihood": grad_log_likelihood,
         "grad_log_prior": grad_log_prior,

@@ -1,7 +1,7 @@
 """Stratified sampling on a grid of cells, proportional or adaptive."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Stratified(Sampler):
         self,
         allocation: Literal["proportional", "neyman"] = "proportional",
         shares: FloatArray | None = None,
-        bins: tuple[int, ...] | None = None,
+        bins: Any = None,
     ) -> None:
         self.allocation = known_name("allocation", allocation, ("proportional", "neyman"))
         if bins is not None:

@@ -121,7 +121,7 @@ class _Collection:
         return out
 
 
-def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None, p: float) -> list[Cloud]:
+def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     """Check the clouds, give them one dtype, and centre them together."""
     for name, given in (("clouds", clouds), ("weights", weights)):
         if given is not None and (
