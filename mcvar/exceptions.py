@@ -23,10 +23,10 @@ class MagnitudeError(ValueError, OverflowError):
     Examples
     --------
     >>> import mcvar
-    >>> mcvar.estimate([1e200, -1e200], mcvar.Draws([1.0, 2.0]), control=None)
+    >>> mcvar.estimate(lambda x: 1e200 * x[:, 0], [(0, 1)], n=64, rng=1)
     Traceback (most recent call last):
     ...
-    mcvar.exceptions.MagnitudeError: values reach 1e+200 in size...
+    mcvar.exceptions.MagnitudeError: the square of the integrand overflows in draws 0-7 of ...
     """
 
 

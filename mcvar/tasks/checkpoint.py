@@ -34,6 +34,16 @@ CREATE TABLE IF NOT EXISTS task (
 """
 _FILES = ("", "-wal", "-shm")  # of one SQLite database
 _SCANS = ("SELECT * FROM task ORDER BY rowid ASC", "SELECT * FROM task ORDER BY rowid DESC")
+_OUTSIDE = {  # what goes wrong around a file, not in it
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 _logger = logging.getLogger("mcvar")
 
 
@@ -181,19 +191,15 @@ class Checkpoint:
         try:
             database = _connect(self.path)
             (application,) = database.execute("PRAGMA application_id").fetchone()
-            if application != _APPLICATION:
-                database.close()
-                raise CheckpointError(
-                    f"{self.path} is an SQLite file of another program; it is left alone."
-                )
-            sound = database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-            if sound:
+            empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+            ours = application == _APPLICATION or empty  # whoever made it may have died early
+            if ours and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]:
                 with self._told("opened for writing"):
                     _configure(database)
                 return database
             database.close()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUTSIDE:
                 raise CheckpointError(
                     f"checkpoint {self.path} cannot be opened: {error}."
                 ) from error
@@ -202,7 +208,6 @@ class Checkpoint:
     def _create(self, path: Path) -> sqlite3.Connection:
         try:
             database = _connect(path)
-            database.execute(_MARK)
             _configure(database)
         except sqlite3.Error as error:
             raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
@@ -213,8 +218,8 @@ class Checkpoint:
         meta, tasks = _sound_rows(self.path)
         if not meta:
             raise CheckpointError(
-                f"{self.path} is no checkpoint, or nothing in it can be read any more; move it "
-                "away to start afresh."
+                f"{self.path} is no checkpoint, or nothing in it can be read any more: it is left "
+                "as it is. Move it away to start afresh."
             )
         fresh = Path(f"{self.path}.recovered")
         for suffix in _FILES:
@@ -330,8 +335,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    # Whoever made the file may have died before this.
     database.executescript(_SCHEMA)
+    database.execute(_MARK)
 
 
 def _is_empty(path: Path) -> bool:
