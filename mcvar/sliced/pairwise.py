@@ -121,7 +121,7 @@ class _Collection:
         return out
 
 
-def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None, p: float) -> list[Cloud]:
+def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     """Check the clouds, give them one dtype, and centre them together."""
     both: tuple[tuple[str, Any], ...] = (("clouds", clouds), ("weights", weights))
     for name, given in both:
