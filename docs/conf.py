@@ -91,6 +91,7 @@ PAGES = {
 LINKS = {
     r"(?<=\]\()examples/([\w/]+)\.py(?=\))": r"gallery/\1.rst",
     r"(?<=\]\()(examples/\w+\.png)(?=\))": r"../\1",
+    r"(?<=\]\()(\w+\.png)(?=\))": r"../benchmarks/\1",  # the one page from a folder
     **{rf"(?<=\]\(){re.escape(path)}(?=\))": f"{page}.md" for page, path in PAGES.items()},
 }
 
@@ -132,7 +133,8 @@ def for_gallery(source: str, picture: Path) -> str:
 # Examples save their pictures where they run: the gallery runs copies.
 os.environ.setdefault("MCVAR_EXAMPLE_SIZE", "small")
 COPIES = HERE / "_examples"
-shutil.rmtree(COPIES, ignore_errors=True)
+for stale in (COPIES, HERE / "generated"):  # a name that is gone has no page
+    shutil.rmtree(stale, ignore_errors=True)
 RUN = []
 for example in sorted(EXAMPLES.rglob("*.py")):
     copy = COPIES / example.relative_to(EXAMPLES)

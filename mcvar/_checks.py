@@ -31,7 +31,7 @@ def as_count(name: str, value: Any, minimum: int = 1) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        count = operator.index(value)
+        count = _index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}.") from None
     if count < minimum:
@@ -48,6 +48,12 @@ def as_positive(name: str, value: Any) -> float:
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}.")
     return float(value)
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, np.bool_):  # which some versions of NumPy take for 0 or 1, with a warning
+        raise TypeError
+    return operator.index(value)
 
 
 def as_real_array(name: str, values: Any) -> FloatArray:
@@ -127,7 +133,7 @@ def root_entropy(rng: Seed) -> int:
     if isinstance(rng, np.random.SeedSequence):
         return int.from_bytes(rng.generate_state(4, np.uint32).tobytes(), "little")
     try:
-        seed = operator.index(rng)
+        seed = _index(rng)
     except TypeError:
         raise TypeError(
             f"rng must be None, an int, a numpy Generator or a SeedSequence, got {rng!r}."

@@ -86,7 +86,7 @@ def test_plot_shows_what_the_history_says(pyplot):
     assert final.max() == pytest.approx(high[1])
     assert "90% interval" in [text.get_text() for text in ax.get_legend().get_texts()]
     assert est.plot(ax) is ax
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="component must be below 2"):
         est.plot(component=2)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from mcvar._checks import as_number
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 __all__ = [
     "BaseKernel",
@@ -319,7 +320,7 @@ def _check_positive(kernel: Any, name: str, *, optional: bool = False) -> None:
     if optional and value is None:
         return
     number = as_number(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be a positive number, got {value!r}.")
     if not _LEAST <= number <= 1 / _LEAST:
-        raise ValueError(
-            f"{name} must be a number between {_LEAST:.0e} and {1 / _LEAST:.0e}, got {value!r}."
-        )
+        raise MagnitudeError(f"{name} must lie in {_LEAST:.0e} to {1 / _LEAST:.0e}, got {value!r}.")

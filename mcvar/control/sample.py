@@ -36,8 +36,10 @@ class Sample(NamedTuple):
         return np.asarray(np.sqrt(w)[:, np.newaxis])
 
 
-def checked_sample(x: Any, y: Any, grad_logpdf: Any, sample_weight: Any) -> Sample:
-    """Return the distinct draws, or say what is wrong with the input."""
+def checked_sample(
+    x: Any, y: Any, grad_logpdf: Any, sample_weight: Any, *, merge: bool = True
+) -> Sample:
+    """Return the draws, merged where they coincide, or say what is wrong with the input."""
     points, scores = points_and_scores(x, grad_logpdf)
     n = len(points)
     values = as_finite_array("y", y)
@@ -47,7 +49,10 @@ def checked_sample(x: Any, y: Any, grad_logpdf: Any, sample_weight: Any) -> Samp
     for name, array in (("draws", points), ("scores", scores)):
         check_magnitude(name, array)
     weights = None if sample_weight is None else checked_weights(sample_weight, n)
-    return _merged(points, scores, values.reshape(n, -1), weights)
+    columns = values.reshape(n, -1)
+    if not merge:
+        return Sample(points, scores, columns, weights)
+    return _merged(points, scores, columns, weights)
 
 
 def points_and_scores(x: Any, grad_logpdf: Any) -> tuple[FloatArray, FloatArray]:

@@ -18,8 +18,14 @@ def same_draws(samples: list[Sample]) -> bool:
     )
 
 
-def checked_samples(x: Any, y: Any, scores: Any) -> list[Sample]:
-    """Return the distinct draws of every task, or say what is wrong with them."""
+def checked_samples(
+    x: Sequence[Any], y: Sequence[Any], scores: Sequence[Any], *, merge: bool = True
+) -> list[Sample]:
+    """Return the draws of every task, or say what is wrong with them.
+
+    A kernel system wants those that coincide merged; a sum over draws does not.
+    """
+    given: Any
     for name, given in (("X", x), ("y", y), ("grad_logpdf", scores)):
         if not isinstance(given, Sequence) and np.ndim(given) == 0:
             raise TypeError(f"{name} must be a sequence of arrays, one per task, got {given!r}.")
@@ -30,7 +36,7 @@ def checked_samples(x: Any, y: Any, scores: Any) -> list[Sample]:
     if all(np.ndim(values) == 0 for values in y):
         raise ValueError(
             "y holds numbers; expected one array for each task. This control serves "
-            "mcvar.estimate_jointly; for a single integral use SteinKernel."
+            "mcvar.estimate_jointly; for a single integral use a scalar control."
         )
     samples = []
     for t, (points, values, score) in enumerate(zip(x, y, scores, strict=True)):
@@ -39,14 +45,24 @@ def checked_samples(x: Any, y: Any, scores: Any) -> list[Sample]:
                 raise ValueError(
                     f"y has shape {np.shape(values)}; expected one value a draw, (n,)."
                 )
-            samples.append(checked_sample(points, values, score, None))
+            samples.append(checked_sample(points, values, score, None, merge=merge))
     dimensions = [sample.x.shape[1] for sample in samples]
     if len(set(dimensions)) > 1:
         raise ValueError(
-            f"tasks have draws in {dimensions} dimensions; a kernel between tasks needs draws of "
-            "the same space."
+            f"tasks have draws in {dimensions} dimensions; what they share needs draws of the same "
+            "space."
         )
     return samples
+
+
+def check_extends(fitted: Any, tasks: int, ndim: int) -> None:
+    """Refuse a warm start with fewer tasks than a control was fitted on, or in another space."""
+    before = len(fitted.mean_)
+    if tasks < before or ndim != fitted.n_features_in_:
+        raise ValueError(
+            f"warm_start goes on from {before} tasks in {fitted.n_features_in_} dimensions, which "
+            f"come first, with their draws; got {tasks} tasks in {ndim} dimensions."
+        )
 
 
 @contextmanager

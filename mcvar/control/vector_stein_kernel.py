@@ -24,8 +24,9 @@ from mcvar.control.stein_gram import SteinGram, SteinPoints
 from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial_features import langevin_indices
 from mcvar.control.task_covariance import Learned, checked_covariance, learn
-from mcvar.control.task_samples import checked_samples, same_draws
+from mcvar.control.task_samples import check_extends, checked_samples, same_draws
 from mcvar.control.task_systems import Observations, OwnDraws, SharedDraws, Whitened
+from mcvar.control.warm_start import extend
 
 _KERNELS: tuple[BaseKernel, ...] = (InverseMultiquadric(), Matern())
 _TUNING = 400  # observations of all tasks on which everything is learned
@@ -73,6 +74,10 @@ class VectorSteinKernel(BaseEstimator):
     ridge : float, optional
         Noise relative to the mean diagonal of the task's own block; one for each task is learned
         if left out.
+    warm_start : bool
+        Whether another ``fit`` keeps what was learned (coordinates, kernel, ridges, covariance) of
+        the tasks it had, which come first, and learns of further tasks how they covary with these
+        and their ridges. That costs a solve and no search.
 
     Attributes
     ----------
@@ -113,12 +118,14 @@ class VectorSteinKernel(BaseEstimator):
         polynomial_degree: int | None = None,
         task_covariance: Literal["learn"] | Any = "learn",
         ridge: float | None = None,
+        warm_start: bool = False,
     ) -> None:
         self.kernel = kernel
         self.order = order
         self.polynomial_degree = polynomial_degree
         self.task_covariance = task_covariance
         self.ridge = ridge
+        self.warm_start = warm_start
 
     def fit(
         self, X: Sequence[Any], y: Sequence[Any], grad_logpdf: Sequence[Any]
@@ -150,21 +157,28 @@ class VectorSteinKernel(BaseEstimator):
                     f"task {t}: {sample.n} distinct draws are too few for {least - 1} unpenalised "
                     f"columns; expected at least {least}. Draw more, or lower polynomial_degree."
                 )
+        warm = self.warm_start and hasattr(self, "weights_")
         given = None
-        if not isinstance(self.task_covariance, str):
-            given = checked_covariance(self.task_covariance, count)
         shared = self.ridge != 0 and same_draws(samples)
-        draws = samples[:1] if shared else samples
-        self.coordinates_ = Coordinates.of(
-            np.concatenate([sample.x for sample in draws]), None, "cholesky"
-        )
+        if warm:
+            check_extends(self, count, d)
+        else:
+            if not isinstance(self.task_covariance, str):
+                given = checked_covariance(self.task_covariance, count)
+            draws = samples[:1] if shared else samples
+            self.coordinates_ = Coordinates.of(
+                np.concatenate([sample.x for sample in draws]), None, "cholesky"
+            )
         samples = self._standardised(samples)
         deviation = np.array([sample.y.std() for sample in samples])
         size = np.array([np.abs(sample.y).max() for sample in samples])
         # Values that do not vary have no unit of their own.
         self.unit_ = np.where(deviation > 1e-14 * size, deviation, 1.0)
         self.n_features_in_, self.n_points_ = d, sum(sample.n for sample in samples)
-        chosen = self._choose(kernels, samples, given, shared=shared)
+        if warm:
+            chosen = self._extend(samples)
+        else:
+            chosen = self._choose(kernels, samples, given, shared=shared)
         self.kernel_, self.ridge_, self.task_covariance_ = chosen[:3]
         self.gram_ = SteinGram(self.kernel_, self.order)
         if shared:
@@ -284,16 +298,26 @@ class VectorSteinKernel(BaseEstimator):
         if one and (given is not None or len(samples) == 1):
             b = np.eye(1) if given is None else given
             return Learned(kernels[0], np.full(len(samples), float(self.ridge or 0.0)), b, 0.0)
-        total = sum(sample.n for sample in samples)
-        least = max(_LEAST_TUNING, 2 * len(self.indices_) + 4)
-        sizes = [_TUNING_SHARED if shared else _TUNING * sample.n // total for sample in samples]
-        parts = [
-            sample.rows(evenly(sample.n, max(least, size)))
-            for sample, size in zip(samples, sizes, strict=True)
-        ]
         kind = SharedDraws if shared else OwnDraws
+        parts = self._tuning_parts(samples, _TUNING_SHARED if shared else None)
         observations: Observations = kind.of(parts, self.indices_, self.unit_)[0]
         return learn(observations, kernels, self.order, self.ridge, given)
+
+    def _extend(self, samples: list[Sample]) -> Learned:
+        known = self.kernel_, self.ridge_, self.task_covariance_
+        if len(samples) == len(self.ridge_):
+            return Learned(*known, 0.0)
+        observations, _ = OwnDraws.of(self._tuning_parts(samples, None), self.indices_, self.unit_)
+        return extend(observations, self.order, *known, self.ridge)
+
+    def _tuning_parts(self, samples: list[Sample], size: int | None) -> list[Sample]:
+        """Return some draws of each task, `size` or its share of all, to learn on."""
+        total = sum(sample.n for sample in samples)
+        least = max(_LEAST_TUNING, 2 * len(self.indices_) + 4)
+        return [
+            sample.rows(evenly(sample.n, max(least, size or _TUNING * sample.n // total)))
+            for sample in samples
+        ]
 
     def _between_tasks(self, points: SteinPoints, task: IntArray) -> FloatArray:
         """Return the lower triangle of the matrix-valued kernel, shape (N, N)."""

@@ -1,6 +1,6 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
-from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -9,29 +9,33 @@ from sklearn.base import clone
 
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, IntArray, Seed
-from mcvar.control import SteinKernel, VectorSteinKernel
+from mcvar.control import (
+    SteinPolynomial,
+    VectorSteinKernel,
+    VectorSteinPolynomial,
+)
 from mcvar.control.task_covariance import checked_covariance
 from mcvar.draws import Draws
-from mcvar.integrate import combine
-from mcvar.integrate.chains import chains_disagree, correlation_length
-from mcvar.integrate.choice import choose, stein_candidates
-from mcvar.integrate.combine import Combined
+from mcvar.integrate.chains import chains_disagree
 from mcvar.integrate.correct import Corrected, correct
-from mcvar.integrate.crossfit import cross_fit
-from mcvar.integrate.design import allow_for_extremes, by_design
 from mcvar.integrate.diagnose import heavy_tails, one_row_rules
-from mcvar.integrate.features import is_linear
 from mcvar.integrate.folding import fold_labels
+from mcvar.joint.guard import error_bars, guard, jackknife
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
 
+JointControl = VectorSteinKernel | VectorSteinPolynomial
+
 _FEW = 2000  # observations up to which each draw is served by a fit on all others
-_ENOUGH = 1000.0  # times less variance than without control, at which no other is tried
-_CLEARLY = 4.0  # times the variance of another control, at which the joint one is given up
 
 
 def estimate_jointly(
-    tasks: Any, control: VectorSteinKernel | None = None, *, folds: int = 5, rng: Seed = None
+    tasks: Any,
+    control: JointControl | None = None,
+    *,
+    folds: int = 5,
+    rng: Seed = None,
+    warm_start: JointEstimate | None = None,
 ) -> JointEstimate:
     """Estimate related integrals with one control that they share.
 
@@ -44,21 +48,26 @@ def estimate_jointly(
 
     A task for which this leaves clearly more variance than a scalar `SteinKernel`, a
     `SteinPolynomial` or no control gets one of those; a single task is what `estimate` makes of
-    it with a `SteinKernel`. Error bars are those of what is left out of fold, or the jackknife's
-    over folds of the expectation itself where that is larger.
+    it with the scalar sibling of the control. Error bars are those of what is left out of fold,
+    or the jackknife's over folds of the expectation itself where that is larger.
 
     Parameters
     ----------
     tasks : list of (values, Draws)
         One entry for each task: values (n_t,) at draws of its own target with ``grad_logpdf``;
         or values (n, T) of T tasks on the same draws. Entries with equal draws share folds.
-    control : VectorSteinKernel, optional
+    control : VectorSteinKernel or VectorSteinPolynomial, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int
         Parts of each task's draws; what corrects one of them is learned on the others.
     rng : int, Generator, SeedSequence or None
         Puts draws into folds at random. By default they take turns, which is as good where
         they are independent. Chains are cut into contiguous blocks in any case.
+    warm_start : JointEstimate, optional
+        A result whose tasks come first among `tasks`. What its control has learned is kept, and
+        every fit learns of further tasks only how they covary with those and their noise: a task
+        more costs solves and no search. Error bars of the first tasks know nothing of the choice
+        of what is kept.
 
     Returns
     -------
@@ -81,39 +90,46 @@ def estimate_jointly(
     >>> bool(abs(joint.value[1] - 1.1 * np.exp(1 / 2) - 1) < 0.05)
     True
     """
-    if control is None:
+    if warm_start is not None:
+        control = _going_on(control, warm_start)
+    elif control is None:
         control = VectorSteinKernel()
-    if not isinstance(control, VectorSteinKernel):
-        raise TypeError(f"control must be a mcvar.control.VectorSteinKernel, got {control!r}.")
+    if not isinstance(control, JointControl):
+        raise TypeError(
+            "control must be a mcvar.control.VectorSteinKernel or VectorSteinPolynomial, got "
+            f"{control!r}."
+        )
     folds = as_count("folds", folds, 2)
     sheets = read_tasks(tasks)
     if not isinstance(rng, np.random.Generator | None):
         rng = np.random.default_rng(root_entropy(rng))
     labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
     count = sum(len(sheet.places) for sheet in sheets)
-    spare: list[Corrected | None] = [None] * len(sheets)
+    scalar = control.scalar()
+    if isinstance(scalar, SteinPolynomial):
+        scalar = scalar.for_draws(np.concatenate([sheet.draws.x for sheet in sheets]))
     if count == 1:
-        # Nothing to share: what `estimate` does with a scalar control.
-        only, b = sheets[0], control.task_covariance
-        task_covariances = [np.eye(1) if isinstance(b, str) else checked_covariance(b, 1)]
-        corrected = [correct(control.scalar(), only.draws, only.values, labels[0])]
+        fits = _alone(control, scalar, sheets[0], labels[0])
     else:
-        corrected, task_covariances, by_draws, means = _out_of_fold(control, sheets, labels, folds)
-        if by_draws is not None:
-            spare = list(corrected)
-            corrected = [
-                _towards(means[list(sheet.places)], part)
-                for sheet, part in zip(sheets, by_draws, strict=True)
-            ]
+        fits = _out_of_fold(control, sheets, labels, folds)
+    corrected = fits.by_folds
+    spare: list[Corrected | None] = [None] * len(sheets)
+    if fits.by_draws is not None:
+        spare = list(corrected)
+        corrected = [
+            _towards(fits.means[list(sheet.places)], part)
+            for sheet, part in zip(sheets, fits.by_draws, strict=True)
+        ]
 
+    by_joint, rows = np.zeros(count), [np.empty(0)] * count
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
-    scalar = control.scalar() if count > 1 else None
     for sheet, label, joint, other in zip(sheets, labels, corrected, spare, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(scalar, sheet, label, folds, joint, other)
-        found = _error_bars(chosen, draws)
+        chosen = guard(scalar if count > 1 else None, sheet, label, folds, joint, other)
+        found, missing = error_bars(chosen, draws)
+        by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
         plain = sheet.values.var(axis=0, ddof=1) / draws.n
@@ -122,8 +138,9 @@ def estimate_jointly(
         )
         gain[places[plain == 0]] = 1.0
         for j, place in enumerate(places):
-            controls[place] = chosen.controls[j]
+            controls[place], rows[place] = chosen.controls[j], chosen.rows[:, j].copy()
             reasons[place] = _suspicions(draws, sheet.values[:, j], chosen.rows[:, j])
+    covariance += _between(fits.expectations, by_joint)
     told = tuple(f"task {t}: {reason}" for t, found_ in enumerate(reasons) for reason in found_)
     return JointEstimate(
         value=value,
@@ -133,10 +150,24 @@ def estimate_jointly(
         n=tuple(int(size) for size in n),
         variance_reduction=gain,
         control=tuple(controls),
-        task_covariance=np.mean(task_covariances, axis=0),
+        task_covariance=np.mean(fits.task_covariances, axis=0),
+        model=fits.model,
+        corrected=tuple(rows),
+        expectations=fits.expectations,
         status="suspect" if told else "converged",
         reasons=told,
     )
+
+
+def _going_on(control: JointControl | None, before: JointEstimate) -> JointControl:
+    """Return the control of an earlier result, ready to be fitted on more tasks."""
+    if not isinstance(before, JointEstimate):
+        raise TypeError(f"warm_start must be a JointEstimate, got {before!r}.")
+    if control is not None:
+        raise ValueError("give control or warm_start: an earlier result brings its own control.")
+    found: JointControl = copy(before.model)
+    found.set_params(warm_start=True)
+    return found
 
 
 def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArray:
@@ -149,44 +180,64 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
 class _Fits(NamedTuple):
     """What fits without a draw leave of the values of each sheet.
 
-    `by_folds` comes from fits without each fold, and `task_covariances` are their B. With few
-    observations `by_draws` comes from fits to all draws but one, at what was learned without its
-    fold, and `means` (T,) are the expectations of fits to all of them.
+    `by_folds` comes from fits without each fold, `task_covariances` are their B, `expectations`
+    (folds, T) theirs, and `model` is the first of them. With few observations `by_draws` comes from
+    fits to all draws but one, at what was learned without its fold, and `means` (T,) are the
+    expectations of fits to all of them.
     """
 
     by_folds: list[Corrected]
     task_covariances: list[FloatArray]
+    expectations: FloatArray
+    model: JointControl
     by_draws: list[Corrected] | None
     means: FloatArray
 
 
+def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -> _Fits:
+    """Do with a single task, which has nothing to share, what `estimate` does with it."""
+    corrected = correct(scalar, sheet.draws, sheet.values, labels)
+    model = _fitted(control, *_by_task([sheet], [np.full(sheet.draws.n, True)]))
+    b = np.eye(1)
+    if isinstance(control, VectorSteinKernel) and not isinstance(control.task_covariance, str):
+        b = checked_covariance(control.task_covariance, 1)
+    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None, model.mean_)
+
+
+def _fitted(control: JointControl, *arrays: Any) -> JointControl:
+    """Return a copy that is fitted: one that keeps what a warm start goes on from, or a clone."""
+    found: JointControl = copy(control) if control.warm_start else clone(control)
+    return found.fit(*arrays)
+
+
 def _out_of_fold(
-    control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
+    control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
 ) -> _Fits:
     """Return values less prediction plus its expectation, from fits without the draw."""
     by_folds, by_draws = ([np.empty_like(sheet.values) for sheet in sheets] for _ in range(2))
-    means, to_all, covariances, name = [], [], [], ""
-    one_by_one = _can_leave_one_out(sheets)
+    fits: list[JointControl] = []
+    to_all, name = [], ""
+    one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(sheets)
     for fold in range(folds):
         held_out = [label == fold for label in labels]
         if not any(mask.any() for mask in held_out):
             continue
-        fitted = clone(control).fit(*_by_task(sheets, [~mask for mask in held_out]))
-        means.append(fitted.mean_)
-        covariances.append(fitted.task_covariance_)
+        fitted = _fitted(control, *_by_task(sheets, [~mask for mask in held_out]))
+        fits.append(fitted)
         name = name or fitted.describe()
         for sheet, mask, out in zip(sheets, held_out, by_folds, strict=True):
             x, s = sheet.draws.x[mask], _scores(sheet)[mask]
             for j, place in enumerate(sheet.places if len(x) else ()):
                 known = fitted.mean_[place] - fitted.predict(place, x, s)
                 out[mask, j] = sheet.values[mask, j] + known
-        if one_by_one:
+        if one_by_one and isinstance(fitted, VectorSteinKernel):
             left, mean = _left_out(fitted, sheets)
             to_all.append(mean)
             for sheet, mask, out in zip(sheets, held_out, by_draws, strict=True):
                 for j, place in enumerate(sheet.places):
                     out[mask, j] = left[place][mask]
-    spread = _jackknife(np.array(means))
+    expectations = np.array([fitted.mean_ for fitted in fits])
+    spread = jackknife(expectations)
     found, alternative = (
         [
             Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
@@ -194,10 +245,11 @@ def _out_of_fold(
         ]
         for rows in (by_folds, by_draws)
     )
+    covariances = [fitted.task_covariance_ for fitted in fits]
     if not one_by_one:
-        return _Fits(found, covariances, None, np.mean(means, axis=0))
+        return _Fits(found, covariances, expectations, fits[0], None, expectations.mean(axis=0))
     # A fold without which something strange is learned has no say.
-    return _Fits(found, covariances, alternative, np.median(to_all, axis=0))
+    return _Fits(found, covariances, expectations, fits[0], alternative, np.median(to_all, axis=0))
 
 
 def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
@@ -262,77 +314,17 @@ def _scores(sheet: Sheet) -> FloatArray:
     return sheet.draws.grad_logpdf
 
 
-def _jackknife(means: FloatArray) -> FloatArray:
-    """Return the spread (m,) of expectations (folds, m) from fits without one fold each."""
-    folds = len(means)
-    squares = ((means - means.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(np.sqrt((folds - 1) / folds * squares))
+def _between(means: FloatArray, error: FloatArray) -> FloatArray:
+    """Return covariances (T, T) of errors (T,) of expectations (folds, T) that share their fits.
 
-
-def _error_bars(corrected: Corrected, draws: Draws) -> Combined:
-    """Return means with the error bar of the rows, or that of the expectations where it is larger.
-
-    A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
-    save far out, where there may be none: how its expectation moves when draws are left out shows
-    what it does there.
+    They move together when draws are left out as the expectations do. Zeros on the diagonal.
     """
-    found = by_design(corrected.rows, draws, covariance=True)
-    found = allow_for_extremes(found, corrected.rows, draws)
-    missing = np.sqrt(np.maximum(corrected.mean_error**2 - found.variance, 0.0))
-    return combine.with_mean_error(found, missing)
-
-
-def _guard(
-    control: SteinKernel | None,
-    sheet: Sheet,
-    labels: IntArray,
-    folds: int,
-    joint: Corrected,
-    spare: Corrected | None,
-) -> Corrected:
-    """Give tasks of a sheet another control where the joint one is clearly worse for them.
-
-    The others are polynomials, a scalar kernel, `spare` (the joint control fitted on other folds,
-    where a draw that contradicts what was learned without it does no harm), and none. They are
-    tried where the joint control leaves something to gain. Clearly worse are error bars twice as
-    long: no better are those of few draws known, and that of the joint control is long for a value
-    that has been moved.
-    """
-    draws = sheet.draws
-    plain = correct(None, draws, sheet.values, labels, own=False)
-    of_joint, of_plain = (_error_bars(each, draws).variance for each in (joint, plain))
-    columns = np.flatnonzero(_ENOUGH * of_joint > of_plain)
-    if not len(columns):
-        return joint
-    values = sheet.values[:, columns]
-
-    def candidates() -> Iterator[Any]:
-        # With few draws a fit on a task's own draws says nothing; that of others may.
-        if draws.n >= 2 * folds:
-            yield from (each for each in stein_candidates(draws, folds) if is_linear(each))
-            if control is not None:
-                yield _scalar(control, draws, values, labels)
-        if spare is not None:
-            names = tuple(spare.controls[j] for j in columns)
-            yield Corrected(spare.rows[:, columns], spare.mean_error[columns], names, True)
-
-    length = 1 if draws.chain is None else correlation_length(values, draws.chain)
-    other = choose(candidates(), draws, values, labels, 1, length=length)
-    of_other = _error_bars(other, draws).variance
-    worse = of_joint[columns] > np.minimum(_CLEARLY * of_other, of_plain[columns])
-    rows, errors, names = joint.rows.copy(), joint.mean_error.copy(), list(joint.controls)
-    for k in np.flatnonzero(worse):
-        j = columns[k]
-        rows[:, j], errors[j], names[j] = other.rows[:, k], other.mean_error[k], other.controls[k]
-    return Corrected(rows, errors, tuple(names), True)
-
-
-def _scalar(control: SteinKernel, draws: Draws, values: FloatArray, labels: IntArray) -> Corrected:
-    """Cross-fit a scalar kernel, and say how its expectations spread over the folds."""
-    fit = cross_fit(control, draws.x, values, labels, draws.grad_logpdf)
-    first = np.unique(labels, return_index=True)[1]
-    names = (fit.fitted[0].describe(),) * values.shape[1]
-    return Corrected(fit.residual + fit.mean, _jackknife(fit.mean[first]), names, True)
+    moves = means - means.mean(axis=0)
+    size = np.linalg.norm(moves, axis=0)
+    moves *= np.divide(error, size, out=np.zeros_like(size), where=size > 0)
+    together = moves.T @ moves
+    np.fill_diagonal(together, 0.0)
+    return np.asarray(together)
 
 
 def _suspicions(draws: Draws, values: FloatArray, row: FloatArray) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, as_real_array
 from mcvar._typing import FloatArray
 
 _GRADIENTS = ("grad_logpdf", "gradient", "grad", "score")
@@ -92,7 +92,8 @@ def _read_named(
         posterior, labels = _variables(data)
     if not posterior:
         raise ValueError("the posterior holds no variables; expected at least one.")
-    first, leading = next((name, np.shape(v)[:2]) for name, v in posterior.items())
+    first, values = next(iter(posterior.items()))
+    leading = as_real_array(str(first), values).shape[:2]
     variables = _checked(posterior, leading if len(leading) == 2 else (0, 0), first)
     shape = next(iter(variables.values())).shape[:2]
     stats = _group(data, "sample_stats")[0] or {}

@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from mcvar._checks import import_extra
+from mcvar._checks import as_count, import_extra
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray
 from mcvar.safety.adapt import Adaptation
@@ -58,7 +58,12 @@ class SumoOvertaking:
 
     def __init__(self, vehicle: dict[str, str] | None = None, roads: int = 50) -> None:
         self.vehicle = dict(HESITANT if vehicle is None else vehicle)
-        self.chunk = roads
+        for name, value in self.vehicle.items():
+            if not (isinstance(name, str) and name.isidentifier() and isinstance(value, str)):
+                raise TypeError(
+                    f"vehicle must map names of vType attributes to text, got {name!r}: {value!r}."
+                )
+        self.chunk = as_count("roads", roads)
 
     @property
     def version(self) -> str:

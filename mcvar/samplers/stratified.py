@@ -1,6 +1,5 @@
 """Stratified sampling on a grid of cells, proportional or adaptive."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -68,7 +67,7 @@ class Stratified(Sampler):
     ) -> None:
         self.allocation = known_name("allocation", allocation, ("proportional", "neyman"))
         if bins is not None:
-            if not isinstance(bins, Sequence) or not bins or isinstance(bins, str):
+            if not isinstance(bins, tuple | list) or not bins:
                 raise TypeError(f"bins must be numbers of cells, one per axis, got {bins!r}.")
             bins = tuple(as_count("bins", count) for count in bins)
         if shares is not None:

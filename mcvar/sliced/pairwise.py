@@ -121,9 +121,10 @@ class _Collection:
         return out
 
 
-def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None, p: float) -> list[Cloud]:
+def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     """Check the clouds, give them one dtype, and centre them together."""
-    for name, given in (("clouds", clouds), ("weights", weights)):
+    both: tuple[tuple[str, Any], ...] = (("clouds", clouds), ("weights", weights))
+    for name, given in both:
         if given is not None and (
             np.ndim(given) == 0
             if isinstance(given, np.ndarray)

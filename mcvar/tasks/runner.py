@@ -237,14 +237,15 @@ class _Flight:
 
     def _submit(self, head: int) -> None:
         """Fill the flight, from what `head` waits for on."""
-        executor = self._runner._executor
-        assert executor is not None
-        full = self._full(executor)
-        limit = 1 if self._losses >= _CAREFUL else full
-        while len(self._flying) < limit:
-            if not self._waiting and not self._look(head + full * _BUFFERED):
+        while True:
+            executor = self._runner._executor
+            assert executor is not None
+            full = self._full(executor)
+            if len(self._flying) >= (1 if self._losses >= _CAREFUL else full):
                 return
             if not self._waiting:
+                if not self._look(head + full * _BUFFERED):
+                    return
                 continue
             number = self._waiting.popleft()
             self._runner.check_time()
@@ -255,7 +256,7 @@ class _Flight:
                 if not executors.is_loss(error):
                     raise
                 self._lost(number, executor, error)
-                return
+                continue
             self._flying[number] = future
             future.add_done_callback(self._landing(number, executor))
 
@@ -287,7 +288,7 @@ class _Flight:
     def _receive(self) -> None:
         """Wait until a task has landed."""
         checkpoint, runner = self._runner.checkpoint, self._runner
-        while True:
+        while self._flying:
             try:
                 number, executor, future = self._landed.get(timeout=_IDLE)
                 break
@@ -295,6 +296,8 @@ class _Flight:
                 if checkpoint is not None:
                     checkpoint.settle(now=True)
                 runner.check_time()
+        else:
+            return
         if self._flying.get(number) is not future:
             return  # a task that was given up with its pool
         del self._flying[number]
@@ -323,13 +326,10 @@ class _Flight:
             raise LostWorkersError(
                 f"workers died {self._losses} times in a row, the last time on "
                 f"{self._keys[number]}{seed} ({type(error).__name__}: {error}). Its computation "
-                "may exhaust their memory or crash them."
+                "may exhaust their memory or crash them; or they never began, as in a script whose "
+                'calls are not under `if __name__ == "__main__":`.'
             ) from error
-        _logger.warning(
-            "lost workers (%s): %d tasks are sent again",
-            type(error).__name__,
-            len(self._flying) + 1,
-        )
+        _logger.warning("lost workers (%s); what they had is sent again", type(error).__name__)
         self._runner._replace(executor)
         if self._runner._executor is not executor:
             for other in list(self._flying):

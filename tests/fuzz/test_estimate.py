@@ -1,5 +1,7 @@
 """`estimate` with draws of its own: every integrand, target, sampler and control."""
 
+import contextlib
+
 import matplotlib.pyplot as plt
 import numba
 import numpy as np
@@ -70,7 +72,17 @@ def recipes(draw):
                 mostly(st.sampled_from([None, [1.0], [1, 2]])),
                 mostly(st.sampled_from([0.1, 0.5, 1e-300])),
             ),
-            st.tuples(st.sampled_from([samplers.MonteCarlo, samplers.Antithetic, samplers.Vegas])),
+            st.tuples(
+                st.sampled_from(
+                    [
+                        samplers.MonteCarlo,
+                        samplers.Antithetic,
+                        samplers.LatinHypercube,
+                        samplers.Vegas,
+                        samplers.Auto,
+                    ]
+                )
+            ),
             st.tuples(st.just(lambda: samplers.MonteCarlo)),
         )
     )
@@ -135,6 +147,15 @@ def test_compiled_functions(data, integrand):
     sampler = data.draw(st.sampled_from(["auto", "montecarlo", "sobol"]))
     control = data.draw(st.sampled_from(["auto", None]))
     _run(data, integrand, make, sampler, control, n=data.draw(st.sampled_from([100, 2000])))
+
+
+@given(name=st.sampled_from(["executor", "batch_size", "max_seconds", "checkpoint"]), value=ODD)
+@fuzz
+def test_options_of_runs(name, value):
+    if name == "checkpoint" and isinstance(value, str | bytes):
+        return  # the name of a file
+    with contextlib.suppress(TimeoutError):  # of max_seconds that let nothing be estimated
+        check_estimate(outcome(estimate, VECTORIZED[1], [(0, 1)], n=256, rng=1, **{name: value}))
 
 
 @given(data=st.data(), make=MAKERS, sampler=recipes())

@@ -351,7 +351,7 @@ def test_proposals_are_not_ignored_for_unnormalised_targets():
 
 def test_too_many_dimensions():
     with pytest.raises(ValueError, match="256 dimensions, the target needs 300"):
-        mcvar.estimate(f, [(0, 0.01)] * 300, sampler="lattice")
+        mcvar.estimate(f, [(0, 1)] * 300, sampler="lattice")
 
 
 @pytest.mark.parametrize("control", [Polynomial(2, "ridge"), Polynomial(2, "lasso")])

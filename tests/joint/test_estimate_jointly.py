@@ -175,6 +175,23 @@ def test_error_bars_see_what_close_fits_leave():
     assert np.mean(covered) >= 0.8
 
 
+def test_expectations_of_shared_fits_move_together():
+    means = np.array([[0.0, 0.0, 1.0, 2.0], [1.0, -2.0, 1.0, 2.0], [2.0, -4.0, 1.0, -4.0]])
+    found = estimation._between(means, np.array([0.1, 0.2, 0.3, 0.0]))
+    expected = np.zeros((4, 4))
+    # The second moves against the first; what does not move, or has no error, shares none.
+    expected[0, 1] = expected[1, 0] = -0.1 * 0.2
+    np.testing.assert_allclose(found, expected, atol=1e-15)
+
+
+def test_corrected_values_are_what_is_averaged():
+    joint = run(1)
+    np.testing.assert_allclose([rows.mean() for rows in joint.corrected], joint.value)
+    assert [len(rows) for rows in joint.corrected] == [24, 24]
+    with pytest.raises(ValueError, match="read-only"):
+        joint.corrected[0][0] = 0.0
+
+
 def test_random_folds_repeat_by_seed():
     tasks = as_tasks(*south(5, (24, 24)))
     first, again, other = (
