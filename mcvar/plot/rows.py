@@ -95,7 +95,8 @@ def compare(
         ax.axvline(reference, color=BLACK, lw=1, ls="--", label=f"reference {reference:.6g}")
         ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.locator_params(axis="x", nbins=5)
-    ax.set_xlabel(f"{label}, {level:.0%} interval")
+    # To the right there may be a power of ten, or what ticks leave out of a common value.
+    ax.set_xlabel(f"{label}, {level:.0%} interval", loc="left")
     return ax
 
 
