@@ -1,25 +1,28 @@
-"""Log evidence of the van der Pol oscillator by thermodynamic integration, against quadrature.
+"""Log evidence of the van der Pol oscillator from power posteriors, against quadrature.
 
-python -m benchmarks.evidence [draws a temperature] [replications]
+python -m benchmarks.evidence [--draws 20 40 60 80] [--replications 20] [--intervals]
 
 q'' = θ(1 − q²)q' − q from q = 0, q' = 2; eleven observations at t = 0, 1, ..., 10 with noise of sd
 0.1, made at θ = 1; prior log θ ~ N(0, 0.25²); 31 temperatures (i/30)⁵. Draws are independent, of
-log θ, by inversion of the distribution function; all rules are of second order.
+log θ, by inversion of the distribution function. Thermodynamic integration is of second order; the
+last column is the SMC identity. With --intervals also `mcvar.evidence`, cross-fitted.
 """
 
-import sys
+import argparse
 
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.interpolate import CubicSpline
 
-from mcvar.control import SteinKernel, VectorSteinKernel
+import mcvar
+from mcvar.control import SteinKernel, SteinPolynomial, VectorSteinKernel
 
 NOISE, PRIOR, FIRST_SEED = 0.1, 0.25, 1000
 LADDER = (np.arange(31) / 30) ** 5
 STEPS = np.diff(LADDER)
 OF_MEANS = 0.5 * (np.append(STEPS, 0) + np.append(0, STEPS))
 OF_VARIANCES = (np.append(STEPS**2, 0) - np.append(0, STEPS**2)) / 12
+APART = np.abs(np.subtract.outer(np.arange(31), np.arange(31)))
 
 
 def observed(theta: float) -> np.ndarray:
@@ -35,46 +38,106 @@ def observed(theta: float) -> np.ndarray:
     return solution.y[0]
 
 
-def main(n: int, repeats: int) -> None:
-    data = observed(1.0) + NOISE * np.random.default_rng(7).standard_normal(11)
-    coarse = np.linspace(-1.5, 1.5, 1201)
-    squares = [((observed(np.exp(z)) - data) ** 2).sum() for z in coarse]
-    likelihood = CubicSpline(
-        coarse, -0.5 * np.array(squares) / NOISE**2 - 11 * np.log(NOISE * np.sqrt(2 * np.pi))
-    )
-    slope = likelihood.derivative()
-    z = np.linspace(-1.5, 1.5, 200_001)
-    prior = -0.5 * (z / PRIOR) ** 2 - np.log(PRIOR * np.sqrt(2 * np.pi))
-    top = (likelihood(z) + prior).max()
-    exact = top + np.log(np.exp(likelihood(z) + prior - top).sum() * (z[1] - z[0]))
-    powers = [np.exp(t * likelihood(z) + prior - (t * likelihood(z) + prior).max()) for t in LADDER]
-    distributions = [np.cumsum(p) / p.sum() for p in powers]
-    apart = np.abs(np.subtract.outer(np.arange(31), np.arange(31)))
-    joint = VectorSteinKernel(task_covariance=np.exp(-apart / 4))
+class Oscillator:
+    """Log likelihood by splines over log θ, power posteriors by inversion, exact evidence."""
 
-    errors = []
-    for seed in range(FIRST_SEED, FIRST_SEED + repeats):
+    def __init__(self) -> None:
+        data = observed(1.0) + NOISE * np.random.default_rng(7).standard_normal(11)
+        coarse = np.linspace(-1.5, 1.5, 1201)
+        squares = [((observed(np.exp(z)) - data) ** 2).sum() for z in coarse]
+        self.likelihood = CubicSpline(
+            coarse, -0.5 * np.array(squares) / NOISE**2 - 11 * np.log(NOISE * np.sqrt(2 * np.pi))
+        )
+        self.slope = self.likelihood.derivative()
+        z = np.linspace(-1.5, 1.5, 200_001)
+        values = self.likelihood(z)
+        prior = -0.5 * (z / PRIOR) ** 2 - np.log(PRIOR * np.sqrt(2 * np.pi))
+        top = (values + prior).max()
+        self.exact = top + np.log(np.exp(values + prior - top).sum() * (z[1] - z[0]))
+        powers = [np.exp(t * values + prior - (t * values + prior).max()) for t in LADDER]
+        self.grid, self.distributions = z, [np.cumsum(p) / p.sum() for p in powers]
+
+    def draws(self, seed: int, n: int) -> tuple[list, list, list, list]:
+        """Return values, gradients of likelihood and prior, and n draws of every temperature."""
         rng = np.random.default_rng(seed)
-        x = [np.interp(rng.random(n), f, z)[:, np.newaxis] for f in distributions]
-        s = [-p / PRIOR**2 + t * slope(p) for p, t in zip(x, LADDER, strict=True)]
-        y = [likelihood(p[:, 0]) for p in x]
+        x = [np.interp(rng.random(n), f, self.grid)[:, np.newaxis] for f in self.distributions]
+        values = [self.likelihood(p[:, 0]) for p in x]
+        return values, [self.slope(p) for p in x], [-p / PRIOR**2 for p in x], x
 
-        def scalar(values: list, x: list = x, s: list = s) -> np.ndarray:
-            rows = zip(x, values, s, strict=True)
-            return np.array([SteinKernel().fit(*row).mean_ for row in rows])
 
-        def jointly(values: list, x: list = x, s: list = s) -> np.ndarray:
-            return joint.fit(x, values, s).mean_
+def thermodynamic(expect, values: list) -> float:
+    """Second-order rule from a function that takes values to expectations."""
+    means = expect(values)
+    variances = expect([(v - m) ** 2 for v, m in zip(values, means, strict=True)])
+    return OF_MEANS @ means + OF_VARIANCES @ variances
 
-        row = []
-        for expect in (lambda values: np.array([v.mean() for v in values]), scalar, jointly):
-            means = expect(y)
-            variances = expect([(v - m) ** 2 for v, m in zip(y, means, strict=True)])
-            row.append(abs(OF_MEANS @ means + OF_VARIANCES @ variances - exact))
-        errors.append(row)
-    cells = " | ".join(f"{e:.2g}" for e in np.mean(errors, axis=0))
-    print(f"| {n} | {cells} |  (exact {exact:.5f}; Monte Carlo, scalar kernel, joint kernel)")
+
+def identity(expect, values: list) -> float:
+    """SMC identity from a function that takes values to expectations."""
+    centres = np.array([v.mean() for v in values[:-1]])
+    rows = zip(values, centres, STEPS, strict=False)
+    ratios = expect([np.expm1(step * (v - c)) / step for v, c, step in rows])
+    return (STEPS * centres + np.log1p(STEPS * ratios)).sum()
+
+
+def errors(problem: Oscillator, n: int, seed: int) -> list[float]:
+    """Absolute errors of fits on all draws."""
+    y, of_likelihood, of_prior, x = problem.draws(seed, n)
+    s = [b + t * a for a, b, t in zip(of_likelihood, of_prior, LADDER, strict=True)]
+
+    def alone(control) -> object:
+        return lambda values: np.array(
+            [control.fit(*row).mean_ for row in zip(x, values, s, strict=False)]
+        )
+
+    def jointly(values: list) -> np.ndarray:
+        k = len(values)
+        joint = VectorSteinKernel(task_covariance=np.exp(-APART[:k, :k] / 4))
+        return joint.fit(x[:k], values, s[:k]).mean_
+
+    estimates = [
+        thermodynamic(lambda values: np.array([v.mean() for v in values]), y),
+        thermodynamic(alone(SteinPolynomial(2)), y),
+        thermodynamic(alone(SteinKernel()), y),
+        thermodynamic(jointly, y),
+        identity(jointly, y),
+    ]
+    return [abs(estimate - problem.exact) for estimate in estimates]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, nargs="+", default=[20, 40, 60, 80])
+    parser.add_argument("--replications", type=int, default=20)
+    parser.add_argument("--intervals", action="store_true")
+    options = parser.parse_args()
+    problem = Oscillator()
+    seeds = range(FIRST_SEED, FIRST_SEED + options.replications)
+    print(f"exact log evidence {problem.exact:.5f}; mean absolute errors")
+    print("| draws | Monte Carlo | polynomial | scalar kernel | joint kernel | joint, identity |")
+    for n in options.draws:
+        found = np.mean([errors(problem, n, seed) for seed in seeds], axis=0)
+        print(f"| {n} | {' | '.join(f'{e:.2g}' for e in found)} |", flush=True)
+    if not options.intervals:
+        return
+    print("| draws | method | error | standard error | rule | cover |")
+    for n in options.draws:
+        for method in ("thermodynamic", "smc"):
+            rows = []
+            for seed in seeds:
+                found = mcvar.evidence(*problem.draws(seed, n), LADDER, method=method)
+                low, high = found.confidence_interval()
+                rows.append(
+                    (
+                        abs(found.value - problem.exact),
+                        found.standard_error,
+                        found.rule_error,
+                        low <= problem.exact <= high,
+                    )
+                )
+            cells = " | ".join(f"{c:.2g}" for c in np.mean(rows, axis=0))
+            print(f"| {n} | {method} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(*(int(a) for a in (sys.argv[1:] + ["20", "20"][len(sys.argv) - 1 :])))
+    main()

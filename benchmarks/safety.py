@@ -1,10 +1,12 @@
 """Tests that crash rates in the overtaking scenario need, coverage of intervals, and speed.
 
-    python -m benchmarks.safety [--quick] [--crude]
+    python -m benchmarks.safety [--quick] [--crude | --adapted SECONDS]
 
 Tests: scenarios for a relative half-width of 0.3 at 90 %, (1.645/0.3)² times the relative variance
 of one scenario, from large samples; for adapted campaigns the median over campaigns, pilot
-included. --crude counts crashes in 1e8 naturalistic scenarios of each driver, for an hour.
+included. --adapted measures the coverage of campaigns as they come: a pilot, the driver identified
+from it, and 200 scenarios more; as many campaigns as the seconds allow. --crude counts crashes in
+1e8 naturalistic scenarios of each driver, for an hour.
 """
 
 import argparse
@@ -101,6 +103,30 @@ def coverage(quick: bool) -> None:
         print(driver, *shares, f"{np.median(gains):.3g}", sep=" | ", flush=True)
 
 
+def adapted_coverage(driver: str, seconds: float) -> None:
+    """Coverage of the intervals of default campaigns, whose every proposal is its own."""
+    truth = estimate_rate(sample_of(driver, overtaking_proposal(), 100_000, 4))
+    covered, flagged, ratios, errors = [], [], [], []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        campaign = overtaking_campaign(driver, seed=1_000 + len(covered))
+        rate = campaign.run(max_scenarios=200 + PILOT, progress=False)
+        intervals = [rate.confidence_interval(level) for level in (0.90, 0.95)]
+        covered.append([low <= truth.value <= high for low, high in intervals])
+        flagged.append(bool(rate.flags))
+        ratios.append(rate.value / truth.value)
+        errors.append(rate.standard_error / truth.value)
+    n, inside = len(covered), np.mean(covered, axis=0)
+    silent = [1 - np.mean([c[j] or f for c, f in zip(covered, flagged, strict=True)])
+              for j in (0, 1)]  # fmt: skip
+    print(f"\n{driver}: {n} adapted campaigns of {PILOT} + 200 scenarios; the rate is "
+          f"{truth.value:.4g} within {truth.standard_error / truth.value:.1%}")  # fmt: skip
+    print("covered at 90 % | at 95 % | missed without a flag at 90 % | at 95 % | flagged | mean of "
+          "estimate over truth | median standard error | spread of estimates")  # fmt: skip
+    cells = [*inside, *silent, np.mean(flagged), np.mean(ratios), np.median(errors)]
+    print(*(f"{cell:.3f}" for cell in [*cells, np.std(ratios)]), sep=" | ", flush=True)
+
+
 def speed() -> None:
     crude_run("attentive", 1_000, threads=1)
     proposal = overtaking_proposal()
@@ -128,9 +154,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--crude", action="store_true")
+    parser.add_argument("--adapted", type=float, metavar="SECONDS")
     options = parser.parse_args()
     if options.crude:
         crude_check()
+    elif options.adapted is not None:
+        for driver in ("attentive", "brisk"):
+            adapted_coverage(driver, options.adapted / 2)
     else:
         speed()
         tests_needed(options.quick)

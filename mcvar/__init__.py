@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         CheckpointError,
         ControlMeanError,
         LostWorkersError,
+        MagnitudeError,
         MissingExtraError,
         NonFiniteError,
         ScoreError,
@@ -45,6 +46,7 @@ _HOME = {
     "Evidence": "mcvar.joint",
     "JointEstimate": "mcvar.joint",
     "LostWorkersError": "mcvar.exceptions",
+    "MagnitudeError": "mcvar.exceptions",
     "MissingExtraError": "mcvar.exceptions",
     "Moments": "mcvar.moments",
     "NonFiniteError": "mcvar.exceptions",
@@ -71,6 +73,7 @@ __all__ = [
     "Evidence",
     "JointEstimate",
     "LostWorkersError",
+    "MagnitudeError",
     "MissingExtraError",
     "Moments",
     "NonFiniteError",
@@ -95,15 +98,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"mcvar.{name}")
-    else:
-        raise AttributeError(f"module 'mcvar' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take it as leave to ask for any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        elif name in _MODULES:
+            value = importlib.import_module(f"mcvar.{name}")
+        else:
+            raise AttributeError(f"module 'mcvar' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

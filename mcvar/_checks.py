@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from mcvar._typing import FloatArray, Seed
-from mcvar.exceptions import MissingExtraError
+from mcvar.exceptions import MagnitudeError, MissingExtraError
+
+_GREATEST_COUNT = 2**53  # whole numbers up to which floating point tells one from the next
 
 
 def known_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -29,11 +31,13 @@ def as_count(name: str, value: Any, minimum: int = 1) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     try:
-        count = operator.index(value)
+        count = _index(value)
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {value!r}.") from None
     if count < minimum:
         raise ValueError(f"{name} must be at least {minimum}, got {count}.")
+    if count > _GREATEST_COUNT:
+        raise ValueError(f"{name} must be at most 2**53, got {value!r}.")
     return count
 
 
@@ -44,6 +48,12 @@ def as_positive(name: str, value: Any) -> float:
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}.")
     return float(value)
+
+
+def _index(value: Any) -> int:
+    if isinstance(value, np.bool_):  # which some versions of NumPy take for 0 or 1, with a warning
+        raise TypeError
+    return operator.index(value)
 
 
 def as_real_array(name: str, values: Any) -> FloatArray:
@@ -59,8 +69,12 @@ def as_real_array(name: str, values: Any) -> FloatArray:
             f"{name} is complex ({array.dtype}); integrate real and imaginary parts as two columns."
         )
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must be numeric, got dtype {array.dtype}.")
-    return np.asarray(array, dtype=np.float64)
+        raise TypeError(
+            f"{name} must be numeric, got dtype {array.dtype}; expected numbers, such as "
+            "np.asarray(..., dtype=float) makes."
+        )
+    with np.errstate(over="ignore"):  # a long double may be infinite here, which others refuse
+        return np.asarray(array, dtype=np.float64)
 
 
 def as_finite_array(name: str, values: Any) -> FloatArray:
@@ -71,6 +85,27 @@ def as_finite_array(name: str, values: Any) -> FloatArray:
         where = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name} holds {array[where]} at index {where}; expected finite numbers.")
     return array
+
+
+def as_number(name: str, value: Any) -> float:
+    """Return one finite real number as a float."""
+    array = as_finite_array(name, value)
+    if array.ndim:
+        raise ValueError(f"{name} must be one number, got an array of shape {array.shape}.")
+    return float(array)
+
+
+def check_magnitude(name: str, values: FloatArray, most: float = 1e140) -> None:
+    """Refuse numbers that overflow when they are squared and summed, or vanish altogether.
+
+    A few hundred orders of magnitude are beyond floating point, not beyond users: units do that.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    if not largest <= most or 0 < largest < 1 / most:
+        raise MagnitudeError(
+            f"{name} reach {largest:.3g} in size, and their squares are beyond floating-point "
+            f"numbers; expected a largest one between {1 / most:.0e} and {most:.0e}: change units."
+        )
 
 
 def as_points(name: str, values: Any) -> FloatArray:
@@ -98,7 +133,7 @@ def root_entropy(rng: Seed) -> int:
     if isinstance(rng, np.random.SeedSequence):
         return int.from_bytes(rng.generate_state(4, np.uint32).tobytes(), "little")
     try:
-        seed = operator.index(rng)
+        seed = _index(rng)
     except TypeError:
         raise TypeError(
             f"rng must be None, an int, a numpy Generator or a SeedSequence, got {rng!r}."

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 
 _GROUPINGS = ("strata", "replicate", "chain")
@@ -57,6 +58,20 @@ class Draws:
     self_normalized: bool = False
     zero_mean: FloatArray | None = None
 
+    if TYPE_CHECKING:
+        # What may be given is wider than what is kept.
+        def __init__(
+            self,
+            x: ArrayLike,
+            weights: ArrayLike | None = None,
+            grad_logpdf: ArrayLike | None = None,
+            strata: ArrayLike | None = None,
+            replicate: ArrayLike | None = None,
+            chain: ArrayLike | None = None,
+            self_normalized: bool = False,
+            zero_mean: ArrayLike | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         x = as_points("x", self.x)
         object.__setattr__(self, "x", x)
@@ -82,6 +97,8 @@ class Draws:
         if values is None:
             return
         array = convert(name, values)
+        if array.ndim == 0:
+            raise ValueError(f"{name} is a single number; expected one row per draw.")
         if len(array) != len(self.x):
             raise ValueError(f"{name} has {len(array)} rows; expected one per draw, {len(self.x)}.")
         object.__setattr__(self, name, array)
@@ -130,8 +147,8 @@ def _as_labels(name: str, values: Any) -> IntArray:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} must be whole-number labels of shape (n,), "
-            f"got dtype {array.dtype} and shape {array.shape}."
+            f"{name} must be whole-number labels of shape (n,), got dtype {array.dtype} and shape "
+            f"{array.shape}; np.unique(labels, return_inverse=True)[1] makes such of any labels."
         )
     return np.asarray(array, dtype=np.int64)
 
@@ -142,7 +159,9 @@ def _check_weights(weights: FloatArray, n: int, self_normalized: bool) -> None:
     if (weights < 0).any():
         worst = int(weights.argmin())
         raise ValueError(f"weights must not be negative, got {weights[worst]} at index {worst}.")
-    mean = weights.mean()
+    if not self_normalized:
+        check_magnitude("weights", weights)
+    mean = weights.max() if self_normalized else weights.mean()
     if mean == 0:
         raise ValueError("all weights are zero; no draw carries information on the target.")
     if not self_normalized and n > 1:

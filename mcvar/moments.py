@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,31 @@ class Moments:
     def of(
         cls, values: FloatArray, features: FloatArray | None = None, *, covariance: bool = False
     ) -> "Moments":
-        """Return the moments of ``values (n, m)`` and ``features (n, k)``."""
+        """Return the moments of ``values (n, m)`` and ``features (n, k)``, float64 arrays.
+
+        Raises
+        ------
+        MagnitudeError
+            Squares that are not finite: NaN or infinity in the arrays, or numbers too large.
+        ValueError, TypeError
+            What is no array, is empty, or does not agree in n.
+        """
+        n, _ = _shape("values", values)
+        if features is not None and _shape("features", features, least=0)[0] != n:
+            raise ValueError(f"features have {len(features)} rows; expected {n}, as the values.")
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = cls._of(values, features, covariance)
+        for name, squares in (("values", found.values), ("features", found.features)):
+            of_each = squares if squares.ndim == 1 else np.diagonal(squares)
+            if not np.isfinite(of_each).all():
+                raise MagnitudeError(
+                    f"the squares of column {int(np.argmin(np.isfinite(of_each)))} of the {name} "
+                    "are not finite: it holds NaN or infinity, or needs other units."
+                )
+        return found
+
+    @classmethod
+    def _of(cls, values: FloatArray, features: FloatArray | None, covariance: bool) -> "Moments":
         n, m = values.shape
         mean = np.add.reduce(values, axis=0) / n
         centred = values - mean
@@ -152,6 +177,15 @@ class Moments:
             return mean, np.maximum(self.values - explained, 0.0)
         mixed = coefficients.T @ self.cross
         return mean, self.values - mixed - mixed.T + coefficients.T @ fitted
+
+
+def _shape(name: str, array: FloatArray, least: int = 1) -> tuple[int, int]:
+    if type(array) is not np.ndarray or array.dtype != np.float64:
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{name} must be a float64 array, got {kind}.")
+    if array.ndim != 2 or not len(array) or array.shape[1] < least:
+        raise ValueError(f"{name} must have shape (n, k) with n, k >= {least}, got {array.shape}.")
+    return len(array), array.shape[1]
 
 
 def total(parts: "list[Moments]") -> Moments:

@@ -3,25 +3,37 @@
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from scipy import special
 
+from mcvar._checks import as_count, as_number
 from mcvar._typing import FloatArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Status: TypeAlias = Literal["converged", "budget", "suspect"]
+_Limit = TypeVar("_Limit")
 _SHOWN = 6  # components printed before a repr is shortened
 
 
-class ConfidenceInterval(NamedTuple):
-    """Lower and upper limits, floats or arrays of shape (m,)."""
+class ConfidenceInterval(NamedTuple, Generic[_Limit]):
+    """Lower and upper limits, floats or arrays of shape (m,).
 
-    low: Any
-    high: Any
+    Examples
+    --------
+    >>> import mcvar
+    >>> est = mcvar.Estimate(value=2.0, standard_error=0.5, n=100)
+    >>> interval = est.confidence_interval(0.95)
+    >>> low, high = interval
+    >>> bool(low == interval.low), round(float(interval.high), 2)
+    (True, 2.98)
+    """
+
+    low: _Limit
+    high: _Limit
 
 
 class Look(NamedTuple):
@@ -70,6 +82,18 @@ class Estimate:
         The estimate at successive numbers of draws; `plot` draws it.
     again : callable or None
         The call that made it, for `resume`; only runs with a checkpoint have one.
+
+    Examples
+    --------
+    Two integrals on the same points, and how they hang together:
+
+    >>> import numpy as np, mcvar
+    >>> est = mcvar.estimate(lambda x: np.column_stack([x[:, 0], x[:, 0] ** 2]), [(0, 1)],
+    ...                      n=4096, rng=1, covariance=True)
+    >>> np.allclose(est.value, [1 / 2, 1 / 3], atol=1e-3), est.covariance.shape
+    (True, (2, 2))
+    >>> est.status, est.reasons
+    ('converged', ())
     """
 
     value: Any
@@ -133,7 +157,7 @@ class Estimate:
             state["again"] = None
         return state
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[Any]:
         """Return the two-sided Student t interval.
 
         Parameters
@@ -150,7 +174,10 @@ class Estimate:
         True
         """
         half = half_width(self.standard_error, self.df, level)
-        return ConfidenceInterval(self.value - half, self.value + half)
+        low, high = self.value - half, self.value + half
+        if np.ndim(low) == 0:
+            low, high = float(low), float(high)
+        return ConfidenceInterval(low, high)
 
     def plot(self, ax: "Axes | None" = None, *, component: int = 0, level: float = 0.95) -> "Axes":
         """Draw the estimate and its interval against the number of evaluations.
@@ -169,6 +196,10 @@ class Estimate:
         looks = self.history or (
             Look(self.n, np.atleast_1d(self.value), np.atleast_1d(self.standard_error), self.df),
         )
+        m = np.size(self.value)
+        component = as_count("component", component, 0)
+        if component >= m:
+            raise ValueError(f"component must be below {m}, the number there is, got {component}.")
         value = np.array([look.value[component] for look in looks])
         half = np.array(
             [half_width(look.standard_error, look.df, level)[component] for look in looks]
@@ -196,7 +227,7 @@ class Estimate:
 
 def half_width(standard_error: Any, df: Any, level: float) -> Any:
     """Half the width of a two-sided Student t interval."""
-    if not 0 < level < 1:
+    if not 0 < as_number("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     return special.stdtrit(df, 0.5 + level / 2) * standard_error
 

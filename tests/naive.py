@@ -191,3 +191,16 @@ def elastic_net(gram, cross, penalties, l1_ratio, sweeps=300):
                 b[j] = shrunk / (gram[j, j] + penalty * (1 - l1_ratio))
         out.append(b)
     return np.array(out)
+
+
+def group_elastic_net(grams, cross, penalty, l1_ratio, steps=4000):
+    """Proximal gradient from zero: a step downhill, then every block shrunk towards zero."""
+    size = max(np.linalg.eigvalsh(gram)[-1] for gram in grams) + penalty
+    b = np.zeros_like(cross)
+    for _ in range(steps):
+        slope = np.stack([g @ c for g, c in zip(grams, b, strict=True)]) - cross
+        b = b - (slope + penalty * (1 - l1_ratio) * b) / size
+        for j in range(b.shape[1]):
+            norm = np.linalg.norm(b[:, j])
+            b[:, j] *= max(1 - penalty * l1_ratio / size / norm, 0) if norm > 0 else 0
+    return b

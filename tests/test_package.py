@@ -1,8 +1,10 @@
 """The package front: light to import, lazy names that resolve, typed; and its pictures."""
 
+import re
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,10 +86,20 @@ def test_plot_shows_what_the_history_says(pyplot):
     assert final.max() == pytest.approx(high[1])
     assert "90% interval" in [text.get_text() for text in ax.get_legend().get_texts()]
     assert est.plot(ax) is ax
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="component must be below 2"):
         est.plot(component=2)
 
 
 def test_plot_without_history(pyplot):
     ax = mcvar.Estimate(value=1.0, standard_error=0.1, n=10).plot()
     assert len(ax.get_lines()[0].get_xdata()) == 1
+
+
+def test_the_version_is_stated_once():
+    root = Path(__file__).parent.parent
+    citation = (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {mcvar.__version__}\n" in citation
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert f"Version {mcvar.__version__}." in readme
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changelog, re.M)[1] == mcvar.__version__

@@ -55,7 +55,7 @@ def test_compare_draws_values_and_intervals():
     given = pyplot.subplots()[1]
     ax = plot.compare({"plain": plain}, given, level=0.9)
     assert ax is given
-    ax = plot.compare({"plain": plain, "ours": ours}, component=-1, level=0.9, reference=1.0)
+    ax = plot.compare({"plain": plain, "ours": ours}, component=1, level=0.9, reference=1.0)
     ends = [plain.confidence_interval(0.9), np.array(ours.confidence_interval(0.9))[:, 1]]
     np.testing.assert_allclose(bars(ax), ends, rtol=1e-14)
     assert [float(x[0]) for x, _ in markers(ax)] == [1.2, 1.01]
@@ -104,7 +104,7 @@ def test_compare_refuses():
         plot.compare({})
     with pytest.raises(TypeError, match=r"'mean' must be a result with value .* got 3\.0"):
         plot.compare({"mean": 3.0})
-    with pytest.raises(IndexError, match="'a' has 1 components, got component=1"):
+    with pytest.raises(ValueError, match="component must be below 1, the number 'a' has, got 1"):
         plot.compare({"a": result(1.0, 1.0)}, component=1)
     with pytest.raises(TypeError, match="ax must be a matplotlib Axes, got 3"):
         plot.compare({"a": result(1.0, 1.0)}, 3)

@@ -2,11 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcvar.result import concise
+from mcvar.result import Estimate, concise
 
 
 def read(text):
@@ -50,3 +51,11 @@ def test_round_trip(value, error):
 )
 def test_examples(value, error, text):
     assert concise(value, error) == text
+
+
+def test_limits_of_a_number_are_numbers_and_of_an_array_arrays():
+    one = Estimate(value=2.0, standard_error=0.5, n=10).confidence_interval(0.9)
+    assert (type(one.low), type(one.high)) == (float, float)
+    two = Estimate(value=np.ones(2), standard_error=np.ones(2), n=10).confidence_interval(0.9)
+    assert two.low.shape == two.high.shape == (2,)
+    assert one.low == pytest.approx(2 - 0.5 * 1.6448536, rel=1e-6)

@@ -1,4 +1,7 @@
-"""Driver models to evaluate: ``--driver examples/vehicle_safety/drivers.py:cautious``."""
+"""Driver models to evaluate.
+
+Name one as ``--driver examples/vehicle_safety/drivers.py:cautious``.
+"""
 
 import math
 

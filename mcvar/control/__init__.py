@@ -11,6 +11,7 @@ from mcvar.control.stein_kernel import SteinKernel
 from mcvar.control.stein_polynomial import SteinPolynomial
 from mcvar.control.stratified_regression import StratifiedRegression
 from mcvar.control.vector_stein_kernel import VectorSteinKernel
+from mcvar.control.vector_stein_polynomial import VectorSteinPolynomial
 
 __all__ = [
     "GaussianSliced",
@@ -23,5 +24,6 @@ __all__ = [
     "SteinPolynomial",
     "StratifiedRegression",
     "VectorSteinKernel",
+    "VectorSteinPolynomial",
     "kernels",
 ]

@@ -6,7 +6,7 @@ works from the features' moments, in memory that does not grow with the number o
 """
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -14,13 +14,28 @@ from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_points, as_real_array
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 from mcvar.moments import Moments, total
 from mcvar.targets import Target
 
 _PARTS = 5  # of the draws given to fit(), for penalties chosen by cross-validation
 
 
-class LinearControl(RegressorMixin, BaseEstimator):
+class ScoreAware(RegressorMixin):
+    """A scikit-learn regressor whose prediction may need the score ∇ log π at the points."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, grad_logpdf: Any = None) -> float:
+        """Return R² of the prediction at ``X (n, d)``, with the scores there where it needs them.
+
+        The variance that a control leaves is 1 − R² times that of the values.
+        """
+        from sklearn.metrics import r2_score
+
+        score = () if grad_logpdf is None else (grad_logpdf,)
+        return float(r2_score(y, self.predict(X, *score), sample_weight=sample_weight))
+
+
+class LinearControl(ScoreAware, BaseEstimator):
     """A control linear in features of known expectation.
 
     Subclasses define `features`, `feature_mean` and `n_features`. ``fit`` and ``predict`` serve
@@ -39,6 +54,22 @@ class LinearControl(RegressorMixin, BaseEstimator):
         Penalty on the squared coefficients.
     coef_, intercept_, mean_ : ndarray
         After ``fit``: coefficients, intercept, and the exact expectation of the prediction.
+
+    Examples
+    --------
+    A control of your own says features and their means; it is a scikit-learn regressor for that:
+
+    >>> import numpy as np, mcvar
+    >>> class Cosines(mcvar.control.LinearControl):
+    ...     n_features = 3
+    ...     def features(self, x):
+    ...         return np.cos(2 * np.pi * x[:, :1] * np.arange(1, 4))
+    ...     def feature_mean(self):
+    ...         return np.zeros(3)
+    >>> x = np.random.default_rng(1).uniform(size=(500, 1))
+    >>> y = 1 + np.cos(2 * np.pi * x[:, 0])
+    >>> float(Cosines().fit(x, y).mean_), round(Cosines().fit(x, y).score(x, y), 6)
+    (1.0, 1.0)
     """
 
     law: Literal["target", "draws"] = "target"
@@ -87,7 +118,7 @@ class LinearControl(RegressorMixin, BaseEstimator):
         """Choose features and penalty from draws ``x (n, d)`` and values ``y (n, m)``."""
         return self
 
-    def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> "LinearControl":
+    def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> Self:
         """Fit with an intercept.
 
         Parameters
@@ -98,10 +129,16 @@ class LinearControl(RegressorMixin, BaseEstimator):
             Scores at X, for controls that need them.
         """
         x, values = as_points("X", X), as_real_array("y", y)
+        if values.ndim not in (1, 2) or len(values) != len(x) or 0 in values.shape:
+            raise ValueError(
+                f"y has shape {values.shape} for {len(x)} points; expected ({len(x)},) or "
+                f"({len(x)}, m)."
+            )
         columns = values.reshape(len(x), -1)
         score = self._score(x, grad_logpdf)
         chosen = self.trained(x, columns) if self.needs_training else self.for_draws(x)
-        features = chosen.features(x, *score)
+        with np.errstate(over="ignore", invalid="ignore"):  # sums of squares tell, below
+            features = chosen.features(x, *score)
         split = _PARTS if len(x) >= 2 * _PARTS else 1
         parts = [Moments.of(columns[i::split], features[i::split]) for i in range(split)]
         coefficients = chosen.solve(parts)
@@ -119,8 +156,14 @@ class LinearControl(RegressorMixin, BaseEstimator):
         """Return the prediction at ``X (n, d)``, with the scores there where they are needed."""
         check_is_fitted(self, "coef_")
         x = as_points("X", X)
-        features = self._fitted_by.features(x, *self._score(x, grad_logpdf))
-        return np.asarray(self.intercept_ + features @ self.coef_)
+        with np.errstate(over="ignore", invalid="ignore"):
+            features = self._fitted_by.features(x, *self._score(x, grad_logpdf))
+            prediction = np.asarray(self.intercept_ + features @ self.coef_)
+        if not np.isfinite(prediction).all():
+            raise MagnitudeError(
+                f"the prediction overflows at points that reach {np.abs(x).max():.3g} in size."
+            )
+        return prediction
 
     def _score(self, x: FloatArray, grad_logpdf: Any) -> tuple[FloatArray, ...]:
         """Return the score as the further arguments of `features`: one, or none."""

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 from sklearn.base import clone
 
-from mcvar._checks import as_finite_array, as_points, known_name
+from mcvar._checks import as_finite_array, as_number, as_points, check_magnitude, known_name
 from mcvar._typing import FloatArray
 from mcvar.control.base import LinearControl
 
@@ -31,7 +31,7 @@ class GaussianSliced(LinearControl):
     ----------
     bound : {"full", "lower", "upper"}
         "full": G itself. "lower": (θ·Δ)². "upper": (θ·Δ)² + θ'Aθ + θ'Bθ. The bounds hold for
-        p = 2 and have closed means |Δ|²/d and (|Δ|² + tr A + tr B)/d.
+        p = 2 and have closed means ``|Δ|²/d`` and ``(|Δ|² + tr A + tr B)/d``.
 
     References
     ----------
@@ -71,10 +71,16 @@ class GaussianSliced(LinearControl):
         """
         moments = []
         for points, weights in ((as_points("x", x), a), (as_points("y", y), b)):
-            w = np.full(len(points), 1 / len(points)) if weights is None else np.asarray(weights)
+            check_magnitude("points", points)
+            n = len(points)
+            w = np.full(n, 1 / n) if weights is None else as_finite_array("weights", weights)
+            if w.shape != (n,):
+                raise ValueError(f"weights have shape {w.shape}; expected ({n},), one per point.")
             mean = w @ points
             moments.append((mean, ((points - mean).T * w) @ (points - mean)))
         (mean_x, cov_x), (mean_y, cov_y) = moments
+        if mean_x.shape != mean_y.shape:
+            raise ValueError(f"x has {len(mean_x)} dimensions and y {len(mean_y)}.")
         return self.for_moments(mean_x - mean_y, cov_x, cov_y, p=p, reference=reference)
 
     def for_moments(
@@ -82,12 +88,22 @@ class GaussianSliced(LinearControl):
     ) -> "GaussianSliced":
         """Return this control for clouds with means apart by `shift` (d,) and covariances a, b."""
         known_name("bound", self.bound, ("full", "lower", "upper"))
+        p = as_number("p", p)
         if self.bound != "full" and p != 2:
             raise ValueError(f"bound={self.bound!r} is a bound for p = 2 only, got p={p}.")
         bound: GaussianSliced = clone(self)
         bound.shift_ = as_finite_array("shift", shift)
         bound.cov_x_, bound.cov_y_ = as_finite_array("a", a), as_finite_array("b", b)
-        bound.p_ = float(p)
+        d = np.size(bound.shift_)
+        if bound.shift_.shape != (d,) or not bound.cov_x_.shape == bound.cov_y_.shape == (d, d):
+            raise ValueError(
+                f"shift, a and b have shapes {bound.shift_.shape}, {bound.cov_x_.shape} and "
+                f"{bound.cov_y_.shape}; expected (d,), (d, d) and (d, d)."
+            )
+        check_magnitude("shifts", bound.shift_)
+        for name, covariance in (("a", bound.cov_x_), ("b", bound.cov_y_)):
+            check_magnitude(f"entries of {name}", covariance)
+        bound.p_ = p
         bound.reference_ = None if reference is None else as_points("reference", reference)
         return bound
 
@@ -97,6 +113,10 @@ class GaussianSliced(LinearControl):
             raise TypeError(
                 "GaussianSliced does not know the clouds yet: call for_clouds(X, Y) first, or "
                 "pass it to sliced_wasserstein."
+            )
+        if x.shape[1] != len(self.shift_):
+            raise ValueError(
+                f"directions have {x.shape[1]} dimensions, the clouds {len(self.shift_)}."
             )
         shift = x @ self.shift_
         var_x = np.einsum("ij,ij->i", x @ self.cov_x_, x)
@@ -153,19 +173,19 @@ def gaussian_cost(shift: FloatArray, spread: FloatArray, p: float) -> FloatArray
         mean += shift * special.erf(ratio / np.sqrt(2))
         return np.where(scale > 0, mean, np.abs(shift))
     # Beyond 8 deviations |δ + τZ|^p is smooth on the bulk: a Taylor series; below, Kummer's M.
-    far = np.abs(shift) > 8 * scale
+    far = (np.abs(shift) > 8 * scale) | (scale == 0)
     safe = np.where(far, 1.0, scale)
     argument = -((np.where(far, 0.0, shift) / safe) ** 2) / 2
     near = (safe * np.sqrt(2)) ** p * special.gamma((p + 1) / 2) / np.sqrt(np.pi)
     near = near * special.hyp1f1(-p / 2, 0.5, argument)
-    size = np.where(far, np.abs(shift), 1.0)
+    size = np.where(far & (shift != 0), np.abs(shift), 1.0)
     ratio = np.where(far, scale / size, 0.0) ** 2
     series, term = np.ones_like(ratio), np.ones_like(ratio)
     for k in range(1, 9):
         # E(1 + τZ/δ)^p: the binomial coefficient times (2k − 1)!! of the even moments.
         term = term * (p - 2 * k + 2) * (p - 2 * k + 1) / (2 * k) * ratio
         series = series + term
-    return np.where(far, size**p * series, near)
+    return np.where(far, np.abs(shift) ** p * series, near)
 
 
 def mean_root_product(a: FloatArray, b: FloatArray) -> float:

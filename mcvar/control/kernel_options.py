@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar.control.kernels import BaseKernel, as_kernel
 
 MAX_MEMORY = 8e9  # bytes of one kernel matrix: some 31,600 draws
@@ -23,11 +21,11 @@ def kernels_to_try(kernel: Any, default: tuple[BaseKernel, ...]) -> tuple[BaseKe
 
 def check_options(order: Any, polynomial_degree: Any, ridge: Any) -> None:
     """Refuse orders, degrees and ridges that no kernel control has."""
-    if order not in (1, 2):
+    if as_count("order", order) > 2:
         raise ValueError(f"order must be 1 or 2, got {order!r}.")
     if polynomial_degree is not None:
         as_count("polynomial_degree", polynomial_degree)
-    if ridge is not None and not 0 <= float(ridge) < np.inf:
+    if ridge is not None and as_number("ridge", ridge) < 0:
         raise ValueError(f"ridge must be a number >= 0, got {ridge!r}.")
 
 

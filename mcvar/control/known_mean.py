@@ -57,9 +57,13 @@ class KnownMean(LinearControl):
                 f"h(x) has shape {values.shape} for {len(x)} points and {len(mean)} known "
                 f"mean(s); expected ({len(x)}, {len(mean)})."
             )
-        if not np.isfinite(values.sum()) and not np.isfinite(values).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = values.sum()
+        if not np.isfinite(total) and not np.isfinite(values).all():
             i, j = (int(index) for index in np.argwhere(~np.isfinite(values))[0])
-            raise NonFiniteError(f"control h returned {values[i, j]} at x = {x[i]}.")
+            raise NonFiniteError(
+                f"control h returned {values[i, j]} at x = {x[i]}; expected finite numbers."
+            )
         return values
 
     def feature_mean(self) -> FloatArray:

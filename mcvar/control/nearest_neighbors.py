@@ -8,7 +8,7 @@ from scipy.stats import qmc
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from mcvar._checks import as_count, as_finite_array, as_points
+from mcvar._checks import as_count, as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.targets import Target, as_target
 
@@ -66,13 +66,18 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
     def fit(self, X: Any, y: Any) -> "NearestNeighbors":
         """Remember values y, shape (n,) or (n, m), at X (n, d), and integrate the prediction."""
         x, self._values = as_points("X", X), as_finite_array("y", y)
-        if len(self._values) != len(x):
-            raise ValueError(f"y has {len(self._values)} rows; expected {len(x)}, one per point.")
+        if self._values.ndim not in (1, 2) or len(self._values) != len(x):
+            raise ValueError(
+                f"y has shape {self._values.shape}; expected one row per point, {len(x)} of them."
+            )
         self.n_features_in_ = x.shape[1]
+        check_magnitude("points", x)
         self._tree = KDTree(x)
         if (self.target is None) == (self.points is None):
+            given = "neither" if self.target is None else "both"
             raise TypeError(
-                "NearestNeighbors integrates its prediction over target= or points=; give one."
+                f"NearestNeighbors integrates its prediction over target= or points=, got {given}; "
+                "expected one of them."
             )
         means = self._target_means() if self.points is None else self._point_means()
         self.mean_ = means.mean(axis=0)
@@ -82,11 +87,16 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> FloatArray:
         """Return the value at the nearest of the fitted points."""
         check_is_fitted(self, "mean_")
-        return np.asarray(self._values[self._tree.query(as_points("X", X))[1]])
+        return np.asarray(self._nearest(as_points("X", X)))
 
     def describe(self) -> str:
         """Name the control."""
         return "NearestNeighbors()"
+
+    def _nearest(self, x: FloatArray) -> FloatArray:
+        """Return the values at the points nearest to ``x (n, d)``, which distances must reach."""
+        check_magnitude("points", x)
+        return np.asarray(self._values[self._tree.query(x)[1]])
 
     def _target_means(self) -> FloatArray:
         """Means of the prediction over independent randomisations of points of the target."""
@@ -106,7 +116,7 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
             else:
                 net = qmc.Sobol(target.n_uniform, rng=rng)
                 x = target.transport(net.random_base2(log_size)).x
-            means.append(self._values[self._tree.query(x)[1]].mean(axis=0))
+            means.append(self._nearest(x).mean(axis=0))
         return np.stack(means)
 
     def _point_means(self) -> FloatArray:
@@ -116,4 +126,4 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
             raise ValueError(
                 f"points have shape {points.shape}; expected (N, {self.n_features_in_}), N >= 2."
             )
-        return np.asarray(self._values[self._tree.query(points)[1]])
+        return np.asarray(self._nearest(points))

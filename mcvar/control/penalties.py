@@ -1,4 +1,4 @@
-"""Penalised least squares from moments alone: ridge, lasso and elastic net.
+"""Penalised least squares from moments alone: ridge, lasso, elastic net, and that of groups.
 
 The moments of a sample are all that these regressions need, so that folds come from subtracting
 sums and the cost does not grow with the number of draws. Features are brought to unit variance;
@@ -9,6 +9,7 @@ import numpy as np
 from scipy import linalg
 
 from mcvar._jit.coordinate_descent import elastic_net_path
+from mcvar._jit.group_descent import group_elastic_net_path
 from mcvar._typing import FloatArray
 from mcvar.moments import Moments, total
 
@@ -16,6 +17,7 @@ _RIDGES = np.geomspace(1e-10, 1e2, 37)  # relative to the features' sums of squa
 _LEAST_SPARE = 0.1  # share of the draws that a ridge fit must leave as degrees of freedom
 _PATH_LENGTH = 60
 _PATH_END = 1e-4  # last penalty of the path over the first
+_WARM_STEPS = 10  # of the path to a penalty that is given
 _TOLERANCE = 1e-7  # of a coordinate's decrease, relative to the variance of the values
 _MOST_SWEEPS = 1000
 
@@ -74,8 +76,7 @@ def elastic_net(parts: list[Moments], l1_ratio: float) -> FloatArray:
     strengths = np.geomspace(1, _PATH_END, _PATH_LENGTH)[:, np.newaxis] * largest
     errors = np.zeros_like(strengths)
     for left_out, part in enumerate(parts):
-        rest = total([other for i, other in enumerate(parts) if i != left_out])
-        for j, path in enumerate(_paths(rest, whole, strengths, l1_ratio)):
+        for j, path in enumerate(_paths(_without(parts, left_out), whole, strengths, l1_ratio)):
             value = Moments(
                 part.n,
                 np.append(part.mean[j], part.feature_mean),
@@ -87,6 +88,87 @@ def elastic_net(parts: list[Moments], l1_ratio: float) -> FloatArray:
     chosen = errors.argmin(axis=0)
     paths = _paths(whole, whole, strengths, l1_ratio)
     return np.stack([path[:, i] for path, i in zip(paths, chosen, strict=True)], axis=1)
+
+
+def group_elastic_net(
+    tasks: list[list[Moments]], l1_ratio: float, strength: float | None = None
+) -> tuple[FloatArray, float]:
+    """Return elastic-net coefficients (k, T) of tasks that take or leave each feature together.
+
+    Minimises ½ Σ_t |y_t − Z_t b_t|²/N + λ(r Σ_j |b_j·| + (1 − r) |b|²/2) over features of unit
+    variance in every task and N draws of all tasks. With one task it is `elastic_net`; where tasks
+    share their draws it is scikit-learn's ``MultiTaskElasticNet``.
+
+    Parameters
+    ----------
+    tasks : list of T lists of Moments
+        Parts of each task's sample, of one value. Where there are several each is left out once,
+        together with those of the other tasks.
+    l1_ratio : float
+        Share r of the absolute penalty.
+    strength : float, optional
+        The penalty λ; by default the one that leaves least out of the parts.
+
+    Returns
+    -------
+    coefficients : ndarray, shape (k, T)
+    strength : float
+        The penalty λ.
+
+    References
+    ----------
+    Obozinski, Taskar & Jordan, "Joint covariate selection and joint subspace selection for multiple
+    classification problems", Statistics and Computing 20 (2010), eq. 2.
+    """
+    wholes = [total(parts) for parts in tasks]
+    draws = sum(whole.n for whole in wholes)
+    pulls = np.stack([_standardised(whole, whole)[1][:, 0] for whole in wholes]) / draws
+    largest = float(np.linalg.norm(pulls, axis=0).max()) / l1_ratio
+    if strength is not None:
+        # Down the path from the largest penalty: every one starts from the one before.
+        steps = np.geomspace(max(largest, strength), strength, _WARM_STEPS) if strength else [0.0]
+        path = _group_path(wholes, wholes, np.asarray(steps), l1_ratio)
+        return path[-1], strength
+    folds = max(len(parts) for parts in tasks)
+    if folds < 2:
+        raise ValueError(
+            "this penalty is chosen by cross-validation; expected a task with at least 10 draws."
+        )
+    strengths = np.geomspace(1, _PATH_END, _PATH_LENGTH) * largest
+    errors = np.zeros(_PATH_LENGTH)
+    for left_out in range(folds):
+        # A task of few draws has but one part, and keeps it.
+        rest = [_without(parts, left_out) if len(parts) > 1 else parts[0] for parts in tasks]
+        path = _group_path(rest, wholes, strengths, l1_ratio)
+        for t, parts in enumerate(tasks):
+            if len(parts) > 1:
+                errors += _squares_left(parts[left_out], np.ascontiguousarray(path[:, :, t].T))
+    best = int(errors.argmin())
+    chosen = _group_path(wholes, wholes, strengths[: best + 1], l1_ratio)[-1]
+    return chosen, float(strengths[best])
+
+
+def _group_path(
+    moments: list[Moments], scales: list[Moments], strengths: FloatArray, l1_ratio: float
+) -> FloatArray:
+    """Coefficients (path, k, T) of all tasks, for decreasing penalties."""
+    made = [_standardised(own, scale) for own, scale in zip(moments, scales, strict=True)]
+    draws = sum(own.n for own in moments)
+    spread = sum(float(_squares(own)[0]) for own in moments) / draws
+    path = group_elastic_net_path(
+        np.stack([correlation for correlation, *_ in made]) / draws,
+        np.stack([cross[:, 0] for _, cross, _ in made]) / draws,
+        strengths,
+        l1_ratio,
+        _TOLERANCE * spread,
+        _MOST_SWEEPS,
+    )
+    scaled = path * np.stack([inverse for *_, inverse in made])
+    return np.ascontiguousarray(scaled.transpose(0, 2, 1))
+
+
+def _without(parts: list[Moments], left_out: int) -> Moments:
+    return total([part for i, part in enumerate(parts) if i != left_out])
 
 
 def _paths(

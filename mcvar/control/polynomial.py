@@ -74,7 +74,8 @@ class Polynomial(LinearControl):
         if self.penalty is not None:
             known_name("penalty", self.penalty, ("ridge", "lasso"))
         ndim = len(basis.families)
-        k = n_total_degree(ndim, as_count("degree", self.degree))
+        degree = as_count("degree", self.degree)
+        k = n_total_degree(ndim, degree)
         if k > _MOST_FEATURES:
             raise ValueError(
                 f"degree {self.degree} in {ndim} dimensions makes {k} features; "
@@ -83,7 +84,7 @@ class Polynomial(LinearControl):
         bound: Polynomial = clone(self)
         bound.basis = basis
         bound.law = "draws" if basis.of_draws else "target"
-        bound.indices_ = total_degree_indices(ndim, self.degree)
+        bound.indices_ = total_degree_indices(ndim, degree)
         return bound
 
     @property

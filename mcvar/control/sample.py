@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 from scipy.spatial.distance import pdist
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.stein_polynomial_features import Indices, stein_features
 
@@ -36,15 +36,23 @@ class Sample(NamedTuple):
         return np.asarray(np.sqrt(w)[:, np.newaxis])
 
 
-def checked_sample(x: Any, y: Any, grad_logpdf: Any, sample_weight: Any) -> Sample:
-    """Return the distinct draws, or say what is wrong with the input."""
+def checked_sample(
+    x: Any, y: Any, grad_logpdf: Any, sample_weight: Any, *, merge: bool = True
+) -> Sample:
+    """Return the draws, merged where they coincide, or say what is wrong with the input."""
     points, scores = points_and_scores(x, grad_logpdf)
     n = len(points)
     values = as_finite_array("y", y)
     if values.ndim not in (1, 2) or len(values) != n or 0 in values.shape:
         raise ValueError(f"y has shape {values.shape} for {n} draws; expected ({n},) or ({n}, m).")
+    check_magnitude("y", values)
+    for name, array in (("draws", points), ("scores", scores)):
+        check_magnitude(name, array)
     weights = None if sample_weight is None else checked_weights(sample_weight, n)
-    return _merged(points, scores, values.reshape(n, -1), weights)
+    columns = values.reshape(n, -1)
+    if not merge:
+        return Sample(points, scores, columns, weights)
+    return _merged(points, scores, columns, weights)
 
 
 def points_and_scores(x: Any, grad_logpdf: Any) -> tuple[FloatArray, FloatArray]:

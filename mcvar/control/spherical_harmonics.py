@@ -75,7 +75,7 @@ class SphericalHarmonics(LinearControl):
     def _checked_degree(self) -> int:
         degree = as_count("degree", self.degree, 2)
         if degree % 2:
-            raise ValueError(f"degree must be even, got {degree}.")
+            raise ValueError(f"degree must be even, got {degree}: odd harmonics average out.")
         return degree
 
 

@@ -6,9 +6,12 @@ from typing import Literal
 import numpy as np
 from scipy import linalg
 
+from mcvar._checks import check_magnitude
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 Standardise = Literal["cholesky", "sd"]
+_MOST = 1e30  # of standardised draws and scores: their fourth powers are within range
 _DRAWS_PER_DIMENSION = 4  # below this, correlations are shrunk towards zero
 
 
@@ -38,6 +41,7 @@ class Coordinates:
             A coordinate that does not vary, or a covariance without full rank.
         """
         n, d = x.shape
+        check_magnitude("coordinates of the draws", x)
         if kind is None:
             return cls(np.zeros(d), np.ones(d))
         share = np.full(n, 1 / n) if weights is None else weights / weights.sum()
@@ -74,11 +78,25 @@ class Coordinates:
 
     def points(self, x: FloatArray) -> FloatArray:
         """Return the standardised points, shape (n, d)."""
-        centred = x - self.location
-        if self.root.ndim == 1:
-            return np.asarray(centred / self.root)
-        return np.asarray(linalg.solve_triangular(self.root, centred.T, lower=True).T)
+        with np.errstate(over="ignore", invalid="ignore"):
+            centred = x - self.location
+            if self.root.ndim == 1:
+                return _tractable("draws", centred / self.root)
+            z = linalg.solve_triangular(self.root, centred.T, lower=True, check_finite=False).T
+            return _tractable("draws", z)
 
     def scores(self, s: FloatArray) -> FloatArray:
         """Return the scores with respect to standardised points, shape (n, d)."""
-        return np.asarray(s * self.root if self.root.ndim == 1 else s @ self.root)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _tractable("scores", s * self.root if self.root.ndim == 1 else s @ self.root)
+
+
+def _tractable(name: str, standardised: FloatArray) -> FloatArray:
+    """Refuse what polynomials and kernels, which multiply several of these, would overflow on."""
+    largest = np.abs(standardised).max(initial=0.0)
+    if not largest <= _MOST:
+        raise MagnitudeError(
+            f"{name} reach {largest:.3g} in units of the draws' spread (or in their own, with "
+            f"standardise=None); expected at most {_MOST:.0e}."
+        )
+    return np.asarray(standardised)

@@ -6,7 +6,7 @@ products of points and scores only. A base kernel g(x) g(y) κ(t) is the same th
 s + ∇ log g (first order) or s + 2∇ log g (second order, with Lg/g as an extra term).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,12 @@ from mcvar._jit import stein
 from mcvar._typing import FloatArray
 from mcvar.control.kernels import BaseKernel
 
+_KERNELS: dict[int, tuple[Any, Any]] = {
+    1: (stein.first_order, stein.first_order_slope),
+    2: (stein.second_order, stein.second_order_slope),
+}
 _ROWS, _COLUMNS = 64, 512  # of a tile: its dozen arrays stay in the second-level cache
+_BELOW = np.tri(_ROWS, k=-1, dtype=bool)
 
 
 class SteinPoints(NamedTuple):
@@ -107,9 +112,20 @@ class SteinGram:
 
     def matrix(self, points: SteinPoints) -> FloatArray:
         """Return the kernel matrix, shape (n, n)."""
-        out = np.tril(self.lower_triangle(points))
-        out += np.tril(out, -1).T
-        return out
+        return mirror(self.lower_triangle(points))
+
+    def matrix_and_slope(self, points: SteinPoints) -> tuple[FloatArray, FloatArray]:
+        """Return the kernel matrix and its derivative with respect to log ℓ, shapes (n, n)."""
+        out, slope = np.zeros((2, points.n, points.n))
+        for top in range(0, points.n, _ROWS):
+            rows = slice(top, min(top + _ROWS, points.n))
+            columns = slice(0, rows.stop)
+            self._fill(
+                points.part(rows), points.part(columns), out[rows, columns], slope[rows, columns]
+            )
+        diagonal = np.diag_indices(points.n)
+        out[diagonal], slope[diagonal] = self.diagonal(points), self.diagonal_slope(points)
+        return mirror(out), mirror(slope)
 
     def lower_triangle(self, points: SteinPoints) -> FloatArray:
         """Return the lower triangle of the kernel matrix; what is above it is not to be read."""
@@ -143,25 +159,61 @@ class SteinGram:
             value = 4 * d * (d + 2) * k2 - 2 * k1 * score + 4 * d * k1 * c + k0 * c**2
         return np.asarray(points.g**2 * value)
 
-    def _fill(self, rows: SteinPoints, columns: SteinPoints, out: FloatArray) -> None:
+    def diagonal_slope(self, points: SteinPoints) -> FloatArray:
+        """Return the derivative of `diagonal` with respect to log ℓ, shape (n,)."""
+        kappa = np.empty((5 if self.order == 2 else 3, 1))
+        self.kernel.profile(np.zeros(1), kappa)
+        _, k1, k2 = (float(value) for value in kappa[:3, 0])
+        d = points.ndim
+        if self.order == 1:
+            return np.asarray(4 * d * k1 * points.g**2)
+        score = np.einsum("ij,ij->i", points.both[:, 1], points.both[:, 1])
+        value = -16 * d * (d + 2) * k2 + 4 * k1 * score - 8 * d * k1 * points.c
+        return np.asarray(points.g**2 * value)
+
+    def _fill(
+        self,
+        rows: SteinPoints,
+        columns: SteinPoints,
+        out: FloatArray,
+        slope: FloatArray | None = None,
+    ) -> None:
         left = rows.both.transpose(1, 0, 2).reshape(2 * rows.n, -1)
         for first in range(0, columns.n, _COLUMNS):
             block = slice(first, min(first + _COLUMNS, columns.n))
-            self._tile(rows, left, columns.part(block), out[:, block])
+            also = None if slope is None else slope[:, block]
+            self._tile(rows, left, columns.part(block), out[:, block], also)
 
     def _tile(
-        self, rows: SteinPoints, left: FloatArray, columns: SteinPoints, out: FloatArray
+        self,
+        rows: SteinPoints,
+        left: FloatArray,
+        columns: SteinPoints,
+        out: FloatArray,
+        slope: FloatArray | None,
     ) -> None:
         p, q = out.shape
         dots = left @ columns.both.transpose(1, 0, 2).reshape(2 * q, -1).T
         t = rows.squares[:, np.newaxis] - 2 * dots[:p, :q]
         t += columns.squares
         np.maximum(t, 0.0, out=t)
-        kappa = np.empty((5 if self.order == 2 else 3, p, q))
+        orders = 5 if self.order == 2 else 3
+        kappa = np.empty((orders if slope is None else orders + 1, p, q))
         self.kernel.profile(t, kappa)
-        own, g = (rows.own, columns.own), (rows.g, columns.g)
-        if self.order == 1:
-            stein.first_order(t, kappa, dots, *own, *g, rows.both.shape[2], out)
-        else:
-            c = (rows.c, columns.c)
-            stein.second_order(t, kappa, dots, *own, *g, *c, rows.both.shape[2], out)
+        pairs: tuple[FloatArray, ...] = (rows.own, columns.own, rows.g, columns.g)
+        if self.order == 2:
+            pairs += (rows.c, columns.c)
+        value, derivative = _KERNELS[self.order]
+        value(t, kappa, dots, *pairs, rows.ndim, out)
+        if slope is not None:
+            derivative(t, kappa, dots, *pairs, rows.ndim, slope)
+
+
+def mirror(lower: FloatArray) -> FloatArray:
+    """Copy the lower triangle of a square matrix to the upper one, in place, and return it."""
+    for top in range(0, len(lower), _ROWS):
+        rows, after = slice(top, top + _ROWS), top + _ROWS
+        corner = lower[rows, rows]
+        np.copyto(corner.T, corner, where=_BELOW[: len(corner), : len(corner)])
+        lower[rows, after:] = lower[after:, rows].T
+    return lower

@@ -5,11 +5,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import linalg
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
+from mcvar.control.base import ScoreAware
 from mcvar.control.kernel_choice import Candidate, Criterion, choose
 from mcvar.control.kernel_options import (
     MAX_MEMORY,
@@ -51,7 +52,7 @@ class _Part(NamedTuple):
     dual: FloatArray
 
 
-class SteinKernel(RegressorMixin, BaseEstimator):
+class SteinKernel(ScoreAware, BaseEstimator):
     """Regression on a Stein kernel: its prediction has the intercept as exact expectation.
 
     Without polynomial part this is a control functional, whose ``mean_`` is 1'A⁻¹y / 1'A⁻¹1 with
@@ -158,6 +159,7 @@ class SteinKernel(RegressorMixin, BaseEstimator):
         sample = checked_sample(X, y, grad_logpdf, sample_weight)
         d = sample.x.shape[1]
         degree = self.polynomial_degree
+        degree = degree if degree is None else as_count("polynomial_degree", degree)
         self.indices_ = langevin_indices(d, degree) if degree is not None else ()
         check_enough_points(sample.n, 1 + len(self.indices_))
         self.coordinates_ = Coordinates.of(sample.x, sample.weights, self.standardise)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import clone
 
-from mcvar._checks import as_count, known_name
+from mcvar._checks import as_count, as_number, known_name
 from mcvar._typing import FloatArray
 from mcvar.control import penalties
 from mcvar.control.base import LinearControl
@@ -82,7 +82,7 @@ class SteinPolynomial(LinearControl):
 
     def for_target(self, target: Target) -> "SteinPolynomial":
         """Return a copy scaled to trial draws of the target."""
-        if self.degree == "auto":
+        if self._is_automatic:
             raise ValueError(
                 "degree='auto' chooses among draws that exist; give a degree for a target."
             )
@@ -92,7 +92,7 @@ class SteinPolynomial(LinearControl):
         """Return a copy that centres and scales by these draws."""
         if self.penalty is not None:
             known_name("penalty", self.penalty, ("ridge", "lasso", "elasticnet"))
-        if not 0 < self.l1_ratio <= 1:
+        if not 0 < as_number("l1_ratio", self.l1_ratio) <= 1:
             raise ValueError(f"l1_ratio must lie in (0, 1], got {self.l1_ratio!r}.")
         as_count("degree", self.degree)
         bound: SteinPolynomial = clone(self)
@@ -114,6 +114,10 @@ class SteinPolynomial(LinearControl):
         degrees = range(1, _HIGHEST_AUTOMATIC + 1)
         fitting = [q for q in degrees if comb(ndim + q, q) - 1 <= most_features]
         return [clone(self).set_params(degree=q) for q in fitting]
+
+    @property
+    def _is_automatic(self) -> bool:
+        return isinstance(self.degree, str) and self.degree == "auto"
 
     @property
     def n_features(self) -> int:
@@ -140,7 +144,7 @@ class SteinPolynomial(LinearControl):
 
     def fit(self, X: Any, y: Any, grad_logpdf: Any = None) -> "SteinPolynomial":
         """Fit on draws X with values y and scores `grad_logpdf`."""
-        if self.degree == "auto":
+        if self._is_automatic:
             raise ValueError(
                 "degree='auto' is chosen by mcvar.estimate out of fold; give a degree to fit()."
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_finite_array, as_real_array
+from mcvar._checks import as_finite_array, as_number, as_real_array
 from mcvar._typing import FloatArray, IntArray
 from mcvar.control.base import LinearControl
 from mcvar.moments import Moments, solve_normal_equations, total
@@ -95,7 +95,10 @@ class StratifiedRegression(LinearControl):
                 f"stratum(x) returned labels from {label.min()} to {label.max()}; expected 0 to "
                 f"{len(means) - 1}, one per row of mean."
             )
-        values = as_real_array("h(x)", self.h(x)).reshape(len(x), -1)
+        values = as_real_array("h(x)", self.h(x))
+        if values.ndim not in (1, 2) or len(values) != len(x):
+            raise ValueError(f"h(x) has shape {values.shape}; expected ({len(x)}, k).")
+        values = values.reshape(len(x), -1)
         if values.shape[1] != means.shape[1]:
             raise ValueError(
                 f"h(x) has {values.shape[1]} columns and mean {means.shape[1]}; expected as many."
@@ -120,7 +123,10 @@ class StratifiedRegression(LinearControl):
         """Return the shrunken coefficients."""
         merged, n_strata = total(parts), len(self._means())
         indicators = 0 if self.probabilities is None else n_strata - 1
-        return shrunken_coefficients(merged, n_strata, self.prior, indicators)
+        prior = as_number("prior", self.prior)
+        if prior < 0:
+            raise ValueError(f"prior must not be negative, got {prior}.")
+        return shrunken_coefficients(merged, n_strata, prior, indicators)
 
     def describe(self) -> str:
         """Name the numbers of strata and features."""
@@ -132,8 +138,18 @@ class StratifiedRegression(LinearControl):
         if means.ndim == 1:
             probabilities = self._probabilities()
             if probabilities is None:
-                raise ValueError("mean has one row for all strata; give mean of shape (H, k).")
+                raise ValueError(
+                    f"mean has shape {means.shape} and probabilities are not given, so that the "
+                    "number H of strata is unknown; expected mean (H, k), or probabilities."
+                )
             means = np.tile(means, (len(probabilities), 1))
+        probabilities = self._probabilities()
+        if means.ndim != 2 or (probabilities is not None and len(probabilities) != len(means)):
+            shape = None if probabilities is None else probabilities.shape
+            raise ValueError(
+                f"mean has shape {means.shape} and probabilities {shape}; expected (H, k) or (k,), "
+                "and (H,)."
+            )
         return means
 
     def _probabilities(self) -> FloatArray | None:

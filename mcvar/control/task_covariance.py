@@ -1,64 +1,35 @@
 """Covariance between tasks of a vector-valued Stein kernel: checked where given, learned if not.
 
-Observation i belongs to task t(i) and the model of y, in units of each task's deviation, is
-y = Φβ + h + noise with covariance proportional to
-
-    A = B[t, t] ∘ (K + diag(ρ_t unit_t)),   unit_t the mean diagonal of K over task t,
-
-so that ridges ρ are relative to the mean diagonal of their own task's block, whatever its scale.
-B = L L' + diag(e^δ), the ridges and the length-scale minimise the negative restricted likelihood
-f = ½ [(N − q) log y'Py + log|A| + log|Φ'A⁻¹Φ|], whose differential is
-df = ½ tr[(P − (N − q) P y y' P / y'Py) dA].
+B = L L' + diag(e^δ), the noises and the length-scale minimise the negative restricted likelihood
+of `task_systems`, with a weak prior about separate fits of the tasks. The noise of task t is
+B_tt ρ_t unit_t, unit_t the mean diagonal of K over the task, so that ridges ρ are relative to the
+mean diagonal of their own task's block, whatever its scale.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from scipy import linalg, optimize
 
-from mcvar._checks import as_finite_array
-from mcvar._typing import FloatArray, IntArray
+from mcvar._checks import as_finite_array, check_magnitude
+from mcvar._typing import FloatArray
 from mcvar.control.kernel_choice import choose
 from mcvar.control.kernel_system import solve
 from mcvar.control.kernels import BaseKernel, with_length_scale
 from mcvar.control.sample import median_distance
 from mcvar.control.stein_gram import SteinGram
+from mcvar.control.task_systems import Matrices, Observations
 
 _RANK = 2  # of L: more than a few common factors are not to be learned from few draws
 _RIDGE_BOUNDS = (1e-10, 3.0)
 _LEAST_SPECIFIC = 1e-3  # share of a task's variance that starts as its own
 _MOST_CORRELATION = 0.97  # at the start
-_STEP = 1e-4  # of log ℓ in a difference quotient
-_ITERATIONS = 30
+_ITERATIONS, _PRECISION = 30, 1e-5  # of a search; the latter relative to the criterion
+_REACH = 4  # deviations of the prior that are searched
 # Standard deviations of the prior, about the start: a factor e of a length-scale, and so on.
 _OF_LENGTH, _OF_RIDGE, _OF_LOADING, _OF_SPECIFIC = 1.0, 3.0, 1.0, 2.0
 _RESTART = 0.5  # by which correlations shrink at the second start
-
-
-class Tasks(NamedTuple):
-    """Observations of all tasks, one task after the other.
-
-    x, s (N, d) in standardised coordinates, y (N,) in units of its task's deviation, `phi` (N, q)
-    the orthonormal unpenalised columns, zero outside their task, and `task` (N,) its index.
-    """
-
-    x: FloatArray
-    s: FloatArray
-    y: FloatArray
-    phi: FloatArray
-    task: IntArray
-
-    @property
-    def starts(self) -> IntArray:
-        """Index of each task's first observation, shape (T,)."""
-        return np.flatnonzero(np.append(True, self.task[1:] != self.task[:-1]))
-
-    def mean_by_task(self, values: FloatArray) -> FloatArray:
-        """Return the mean of ``values (N,)`` over each task, shape (T,)."""
-        starts = self.starts
-        counts = np.diff(np.append(starts, len(self.task)))
-        return np.asarray(np.add.reduceat(values, starts) / counts)
 
 
 class Learned(NamedTuple):
@@ -77,6 +48,7 @@ def checked_covariance(covariance: Any, tasks: int) -> FloatArray:
         raise ValueError(
             f"task_covariance has shape {b.shape}; expected ({tasks}, {tasks}) for {tasks} tasks."
         )
+    check_magnitude("entries of task_covariance", b, 1e50)
     scale = np.abs(b).max()
     if not np.allclose(b, b.T, rtol=0, atol=1e-10 * scale):
         raise ValueError("task_covariance is not symmetric.")
@@ -96,7 +68,7 @@ def checked_covariance(covariance: Any, tasks: int) -> FloatArray:
 
 
 def learn(
-    tasks: Tasks,
+    observations: Observations,
     kernels: Sequence[BaseKernel],
     order: int,
     ridge: float | None,
@@ -106,17 +78,16 @@ def learn(
 
     Kernels are compared from the first start, and the best of them then has another.
     """
-    count = len(tasks.starts)
-    free = covariance is None and count > 1
+    free = covariance is None and observations.n_tasks > 1
     found, problems = [], []
     for kernel in kernels:
-        length, ridges = _scalar_fits(tasks, kernel, order, ridge)
-        start = np.eye(count) if covariance is None else covariance
+        length, ridges = _scalar_fits(observations, kernel, order, ridge)
+        start = np.eye(observations.n_tasks) if covariance is None else covariance
         if free:
             gram = SteinGram(with_length_scale(kernel, length, exactly=True), order)
-            start = _cross_correlation(tasks, gram, ridges)
+            start = _cross_correlation(observations, gram, ridges)
         problem = _Likelihood(
-            tasks, kernel, order, length, ridges, start,
+            observations, kernel, order, length, ridges, start,
             free_ridge=ridge is None, free_covariance=free,
         )  # fmt: skip
         problems.append(problem)
@@ -129,16 +100,13 @@ def learn(
 
 
 def _scalar_fits(
-    tasks: Tasks, kernel: BaseKernel, order: int, ridge: float | None
+    observations: Observations, kernel: BaseKernel, order: int, ridge: float | None
 ) -> tuple[float, FloatArray]:
     """Return a common length-scale and ridges (T,) from separate fits of the tasks."""
     lengths: list[float] = []
-    ridges = np.full(len(tasks.starts), np.nan)
-    for t in range(len(ridges)):
-        rows = np.flatnonzero(tasks.task == t)
-        x, s = tasks.x[rows], tasks.s[rows]
-        phi = tasks.phi[rows][:, (tasks.phi[rows] != 0).any(axis=0)]
-        if len(rows) < phi.shape[1] + 3:
+    ridges = np.full(observations.n_tasks, np.nan)
+    for tasks, x, s, phi, y in observations.alone():
+        if len(x) < phi.shape[1] + 3:
             continue  # too few to say anything: it starts where the others do
 
         def build(
@@ -148,43 +116,39 @@ def _scalar_fits(
             lower = gram.lower_triangle(gram.at(x, s))
             return lower, float(np.diagonal(lower).mean())
 
-        y, start = tasks.y[rows, np.newaxis], median_distance(x)
-        best = choose(build, phi, y, (kernel,), ridge, start, "reml", one_for_all=True)[0]
-        lengths.append(float(best.kernel.length_scale or np.nan))
-        ridges[t] = np.clip(best.ridge, *_RIDGE_BOUNDS) if ridge is None else ridge
+        start, one = median_distance(x), len(tasks) == 1
+        for t, best in zip(
+            tasks,
+            choose(build, phi, y, (kernel,), ridge, start, "reml", one_for_all=one),
+            strict=True,
+        ):
+            lengths.append(float(best.kernel.length_scale or np.nan))
+            ridges[t] = np.clip(best.ridge, *_RIDGE_BOUNDS) if ridge is None else ridge
     if kernel.length_scale is not None:
         length = float(kernel.length_scale)
+    elif lengths:
+        length = float(np.exp(np.mean(np.log(lengths))))
     else:
-        length = float(np.exp(np.mean(np.log(lengths)))) if lengths else median_distance(tasks.x)
+        length = median_distance(observations.x)
     known = ~np.isnan(ridges)
     common = np.exp(np.log(np.maximum(ridges[known], 1e-300)).mean()) if known.any() else 1e-3
     return length, np.where(known, ridges, common if ridge is None else ridge)
 
 
-def _cross_correlation(tasks: Tasks, gram: SteinGram, ridges: FloatArray) -> FloatArray:
-    """Correlate what each task's own fit says of the others with what they are.
-
-    The fit of task t is a field; the operator of task u turns it into a function whose mean under
-    u's target is zero, which is compared with u's values less their own constant.
-    """
-    m = len(tasks.starts)
-    points = gram.at(tasks.x, tasks.s)
-    matrix = gram.matrix(points)
-    units = tasks.mean_by_task(np.diagonal(matrix))
-    y, phi = tasks.y[:, np.newaxis], tasks.phi
-    predicted, centred = np.empty((len(y), m)), np.empty(len(y))
-    for t in range(m):
-        rows = np.flatnonzero(tasks.task == t)
-        own = matrix[np.ix_(rows, rows)]
-        used = phi[rows][:, (phi[rows] != 0).any(axis=0)]
-        fit = solve(own.copy, np.full(len(rows), ridges[t] * units[t]), used, y[rows])
-        predicted[:, t] = matrix[:, rows] @ fit.dual[:, 0]
-        centred[rows] = y[rows, 0] - used @ fit.beta[:, 0]
-    norms = np.sqrt(tasks.mean_by_task(centred**2))
-    sizes = np.sqrt(np.stack([tasks.mean_by_task(column**2) for column in predicted.T], axis=1))
-    inner = np.stack([tasks.mean_by_task(centred * column) for column in predicted.T], axis=1)
-    size = norms[:, np.newaxis] * sizes
-    cosines = np.divide(inner, size, out=np.zeros_like(inner), where=size > 0)
+def _cross_correlation(
+    observations: Observations, gram: SteinGram, ridges: FloatArray
+) -> FloatArray:
+    """Correlate what each task's own fit says of the others with what they are."""
+    duals, centred = [], []
+    for tasks, x, s, phi, y in observations.alone():
+        own = gram.lower_triangle(gram.at(x, s))
+        unit = float(np.diagonal(own).mean())
+        for column, t in enumerate(tasks):
+            of_task = y[:, column : column + 1]
+            fit = solve(own.copy, np.full(len(x), ridges[t] * unit), phi, of_task)
+            duals.append(fit.dual[:, 0])
+            centred.append((of_task - phi @ fit.beta)[:, 0])
+    cosines = observations.cosines(observations.matrices(gram).kernel, duals, centred)
     both = np.clip((cosines + cosines.T) / 2, -_MOST_CORRELATION, _MOST_CORRELATION)
     np.fill_diagonal(both, 1.0)
     values, vectors = linalg.eigh(both)
@@ -198,7 +162,7 @@ class _Likelihood:
 
     def __init__(
         self,
-        tasks: Tasks,
+        observations: Observations,
         kernel: BaseKernel,
         order: int,
         length: float,
@@ -208,7 +172,7 @@ class _Likelihood:
         free_ridge: bool,
         free_covariance: bool,
     ) -> None:
-        self.tasks, self.kernel, self.order = tasks, kernel, order
+        self.observations, self.kernel, self.order = observations, kernel, order
         self._length, self._ridges, self._covariance = length, ridges, covariance
         m = len(covariance)
         self.free_length = kernel.length_scale is None
@@ -228,7 +192,7 @@ class _Likelihood:
             self._rank = loadings.shape[1]
         self.start = np.concatenate(start) if start else np.empty(0)
         self.spread = np.concatenate(spread) if spread else np.empty(0)
-        self._kept: tuple[float, FloatArray, FloatArray] | None = None
+        self._kept: tuple[float, Matrices] | None = None
 
     def with_weaker_correlations(self) -> FloatArray:
         """Return another point to start from."""
@@ -245,19 +209,28 @@ class _Likelihood:
         """Return the best parameters that L-BFGS finds from `theta`."""
         value = self(theta)[0]
         if len(theta):
-            reach = 4 * self.spread
-            bounds = list(zip(self.start - reach, self.start + reach, strict=True))
+            low, high = self.start - _REACH * self.spread, self.start + _REACH * self.spread
             if self.free_ridge:
                 first = int(self.free_length)
-                limits = (np.log(_RIDGE_BOUNDS[0]), np.log(_RIDGE_BOUNDS[1]))
-                bounds[first : first + len(self._covariance)] = [limits] * len(self._covariance)
-            options: Any = {"maxiter": _ITERATIONS, "ftol": 1e-7}
-            criterion: Any = self
-            found = optimize.minimize(
-                criterion, theta, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+                of_ridges = slice(first, first + len(self._covariance))
+                low[of_ridges], high[of_ridges] = np.log(_RIDGE_BOUNDS)
+
+            def criterion(scaled: FloatArray) -> tuple[float, FloatArray]:
+                found, gradient = self(scaled * self.spread)
+                return found, gradient * self.spread
+
+            # In units of the prior's deviations the criterion is far rounder.
+            options: Any = {"maxiter": _ITERATIONS, "ftol": _PRECISION}
+            found: Any = optimize.minimize(
+                cast(Any, criterion),
+                theta / self.spread,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=optimize.Bounds(low / self.spread, high / self.spread),
+                options=options,
             )
             if found.fun < value:
-                theta, value = found.x, float(found.fun)
+                theta, value = found.x * self.spread, float(found.fun)
         length, ridges, b, _ = self._read(theta)
         if self.free_covariance:
             b = b / np.diagonal(b).mean()
@@ -282,62 +255,34 @@ class _Likelihood:
         specific = np.exp(theta[at + m * self._rank :])
         return length, ridges, loadings @ loadings.T + np.diag(specific), (loadings, specific)
 
-    def _matrix(self, length: float) -> tuple[FloatArray, FloatArray]:
-        """Return K (N, N) and its mean diagonals by task (T,)."""
-        gram = SteinGram(with_length_scale(self.kernel, length, exactly=True), self.order)
-        matrix = gram.matrix(gram.at(self.tasks.x, self.tasks.s))
-        return matrix, self.tasks.mean_by_task(np.diagonal(matrix))
-
-    def _kept_matrix(self, length: float) -> tuple[FloatArray, FloatArray]:
+    def _matrices(self, length: float) -> Matrices:
         if self._kept is None or self._kept[0] != length:
-            self._kept = (length, *self._matrix(length))
-        return self._kept[1:]
+            gram = SteinGram(with_length_scale(self.kernel, length, exactly=True), self.order)
+            self._kept = (length, self.observations.matrices(gram))
+        return self._kept[1]
 
     def __call__(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """Return the criterion and its gradient; 1e10 where A is not positive definite."""
-        tasks, task = self.tasks, self.tasks.task
         length, ridges, b, factors = self._read(theta)
-        kernel, units = self._kept_matrix(length)
-        noisy = kernel.copy()
-        noisy[np.diag_indices(len(task))] += (ridges * units)[task]
-        spread = b[np.ix_(task, task)]
-        a = spread * noisy
-        factor, failed = linalg.lapack.dpotrf(a.T, lower=0, clean=0, overwrite_a=0)
-        if failed:
+        matrices = self._matrices(length)
+        relative = ridges * matrices.units
+        noise = np.diagonal(b) * relative
+        terms = self.observations.terms(matrices, b, noise)
+        if terms is None:
             return 1e10, np.zeros(len(theta))
-        degrees = len(task) - tasks.phi.shape[1]
-        inverse, _ = linalg.lapack.dpotri(factor, lower=0)
-        inverse = np.triu(inverse) + np.triu(inverse, 1).T
-        on_phi = inverse @ tasks.phi
-        small = linalg.cholesky(tasks.phi.T @ on_phi, lower=True, check_finite=False)
-        half = linalg.solve_triangular(small, on_phi.T, lower=True, check_finite=False)
-        p = inverse - half.T @ half
-        p_y = p @ tasks.y
-        quadratic = max(float(tasks.y @ p_y), 1e-300)
-        value = 0.5 * degrees * np.log(quadratic)
-        value += np.log(np.diagonal(factor)).sum() + np.log(np.diagonal(small)).sum()
-        weight = 0.5 * (p - np.outer(p_y, degrees / quadratic * p_y))
-
         gradient: list[FloatArray] = []
         if self.free_length:
-            above, units_above = self._matrix(length * np.exp(_STEP))
-            above[np.diag_indices(len(task))] += (ridges * units_above)[task]
-            above -= noisy
-            above *= spread
-            slope = np.vdot(weight, above) / _STEP
-            gradient.append(np.array([slope]))
+            units = np.diagonal(b) * ridges * matrices.units_slope
+            gradient.append(np.array([terms.by_length + terms.by_noise @ units]))
         if self.free_ridge:
-            by_task = np.add.reduceat(np.diagonal(weight), tasks.starts)
-            gradient.append(by_task * np.diagonal(b) * ridges * units)
+            gradient.append(terms.by_noise * noise)
         if factors is not None:
             loadings, specific = factors
-            blocks = np.add.reduceat(
-                np.add.reduceat(weight * noisy, tasks.starts, axis=0), tasks.starts, axis=1
-            )
-            gradient += [(2 * blocks @ loadings).ravel(), np.diagonal(blocks) * specific]
+            by_b = terms.by_covariance + np.diag(terms.by_noise * relative)
+            gradient += [(2 * by_b @ loadings).ravel(), np.diagonal(by_b) * specific]
         away = (theta - self.start) / self.spread
         full = np.concatenate(gradient) if gradient else np.empty(0)
-        return float(value + 0.5 * away @ away), full + away / self.spread
+        return float(terms.value + 0.5 * away @ away), full + away / self.spread
 
 
 def _factor(correlation: FloatArray) -> tuple[FloatArray, FloatArray]:

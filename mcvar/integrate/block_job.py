@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcvar.draws import Draws
+from mcvar.exceptions import MagnitudeError
 from mcvar.integrate.integrand import Integrand, Learned, OutsideSupportError
 from mcvar.integrate.moment_tally import MomentTally
 from mcvar.integrate.tally import Tally
@@ -162,7 +163,7 @@ class BlockJob:
         fill_points(words, u)
         x = self._target.from_uniform(u[:, first:].T)
         integrand(Draws.unchecked(x=x), f"the draws from number {start + first} on")
-        raise OverflowError(
+        raise MagnitudeError(
             f"the square of the integrand overflows among draws {start + first}-"
             f"{start + first + count - 1}; rescale the integrand."
         )

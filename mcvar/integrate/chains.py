@@ -132,7 +132,7 @@ def moving_sums(rows: FloatArray, window: int) -> FloatArray:
 
 
 def correlation_length(rows: FloatArray, chain: IntArray) -> int:
-    """Integrated autocorrelation time of the slowest column, in draws, at least 1."""
+    """Integrated autocorrelation time of the slowest column, in draws: from 1 to all of them."""
     variance = np.maximum(rows.var(axis=0), np.finfo(float).tiny)
     inefficiency = lag_window(rows, chain).variance * (len(rows) - 1) / variance
-    return max(1, round(float(inefficiency.max())))
+    return int(np.clip(inefficiency.max(), 1, len(rows)).round())

@@ -79,7 +79,8 @@ def choose(
     """
     plain = correct(None, draws, values, labels, own=False)
     m = values.shape[1]
-    folds, fold_of = np.unique(labels, return_inverse=True)
+    folds, fold_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    elsewhere = draws.n - sizes if len(folds) > 1 else sizes
     best_rows = plain.rows.copy()
     best = _WORTHWHILE * _spread_elsewhere(plain.rows, draws, fold_of, length)
     exact = _ROUNDING * best
@@ -92,6 +93,8 @@ def choose(
         tried = control if done else correct(control, draws, values, labels, window)
         by_scores |= tried.by_scores
         spread = _spread_elsewhere(tried.rows, draws, fold_of, length)
+        # As sums of squares of rows that would make the error of the expectation.
+        spread = np.maximum(spread, np.outer(elsewhere, draws.n * tried.mean_error**2))
         better = (spread < best) & (best > exact)
         best = np.where(better, spread, best)
         for j in range(m):

@@ -78,9 +78,10 @@ def cross_fit(
         fitted.fit(x[others], values[others, 0] if single else values[others], **fitting)
         known = getattr(fitted, "mean_", None)
         if known is None:
+            inside = "; give its best_estimator_" if hasattr(fitted, "best_estimator_") else ""
             raise TypeError(
                 f"{type(control).__name__} has no `mean_` after fit; a control must know the "
-                "exact expectation of its prediction under the target."
+                f"exact expectation of its prediction under the target{inside}."
             )
         prediction = np.asarray(fitted.predict(x[held_out], **predicting), dtype=float)
         residual[held_out] = values[held_out] - prediction.reshape(-1, values.shape[1])
@@ -105,3 +106,9 @@ def check_regressor(control: Any) -> None:
             f"control must be 'auto', None, a control from mcvar.control or a scikit-learn "
             f"regressor with a `mean_`, got {control!r}."
         )
+    from sklearn.base import clone
+
+    try:
+        clone(control)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"control {control!r} cannot be cloned for each fold: {error}") from error

@@ -56,14 +56,20 @@ def allow_for_extremes(combined: Combined, rows: FloatArray, draws: Draws) -> Co
     """
     centred = linearised(rows, draws)[0]
     squares = (centred - centred.mean(axis=0)) ** 2
-    n, total = len(squares), squares.sum(axis=0)
+    n = len(squares)
     index = np.array([pareto_tail_index(column, n) for column in squares.T])
     beyond = np.clip(index, 0, _HIGHEST_INDEX) - 1
     beyond = np.where(np.abs(beyond) < 1e-6, 1e-6, beyond)
     unseen = squares.max(axis=0) * np.expm1(beyond * np.log(_FURTHER)) / beyond
     widened = combine.with_mean_error(combined, np.sqrt(unseen) / n)
+    # In units of the largest, whose square neither overflows nor vanishes.
+    largest = squares.max(axis=0)
+    share = np.divide(squares, largest, out=np.zeros_like(squares), where=largest > 0)
     carrying = np.divide(
-        total**2, (squares**2).sum(axis=0), out=np.full_like(total, n), where=total > 0
+        share.sum(axis=0) ** 2,
+        (share**2).sum(axis=0),
+        out=np.full_like(largest, n),
+        where=largest > 0,
     )
     return replace(widened, df=np.clip(carrying - 1, 1.0, combined.df))
 
@@ -97,7 +103,8 @@ def _stratified(rows: FloatArray, strata: IntArray, covariance: bool) -> Combine
     lonely = [int(h) for h, part in zip(np.unique(strata), parts, strict=True) if part.n < 2]
     if lonely:
         raise ValueError(
-            f"stratum {lonely[0]} has a single draw; its variance needs at least 2 per stratum."
+            f"stratum {lonely[0]} has a single draw; expected at least 2 in each, for its "
+            "variance. Draw more, or give it the label of another."
         )
     squares = np.sum([part.values * part.n / (part.n - 1) for part in parts], axis=0)
     return Combined(rows.mean(axis=0), squares / n**2, n - len(parts))

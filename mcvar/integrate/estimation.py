@@ -57,7 +57,7 @@ def estimate(
         Evaluations of the integrand to make, pilots and training included; 65,536 by default.
         With a tolerance, the most that may be made.
     rtol, atol : float or array_like, shape (m,), optional
-        Stop once the error is within max(atol, rtol |value|) with confidence 95 %, in every
+        Stop once the error is within ``max(atol, rtol |value|)`` with confidence 95 %, in every
         component; the confidence holds although the estimate is looked at repeatedly.
     max_n : int, optional
         With a tolerance, the most evaluations to make; 2**24 by default.

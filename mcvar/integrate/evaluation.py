@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,8 @@ class _ValuesJob:
 
     def input(self, key: Key) -> FloatArray:
         assert self._x is not None
-        return self._x[key.start : key.stop]
+        # The layout in memory, on which the bits of linear algebra depend, is the same everywhere.
+        return np.asfortranarray(self._x[key.start : key.stop])
 
     def pack(self, result: _Values) -> dict[str, Any]:
         return result.learned.pack() | {"values": result.values}
@@ -80,7 +82,8 @@ class Evaluation:
             points = hashlib.sha256(np.asarray(x, order="C").tobytes()).hexdigest()[:32]
             context = f"values at {points}"
         found = []
-        for _, result in self._runner.run(job, keys, context):
-            self.integrand.learn(result.learned)
-            found.append(result.values)
+        with closing(self._runner.run(job, keys, context)) as results:
+            for _, result in results:
+                self.integrand.learn(result.learned)
+                found.append(result.values)
         return np.concatenate(found) if len(found) > 1 else found[0]

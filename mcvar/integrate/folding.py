@@ -16,7 +16,10 @@ def fold_labels(draws: Draws, folds: int) -> IntArray:
     if folds == 1:
         return np.zeros(draws.n, dtype=np.int64)
     if draws.n < 2 * folds:
-        raise ValueError(f"{draws.n} draws are too few for {folds} folds; expected {2 * folds}.")
+        raise ValueError(
+            f"{draws.n} draws are too few for {folds} folds; expected at least {2 * folds}, or "
+            f"folds of at most {draws.n // 2}."
+        )
     if draws.replicate is not None:
         return np.unique(draws.replicate, return_inverse=True)[1] % combine.MOST_FOLDS
     if draws.chain is None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mcvar._checks import as_count, as_finite_array, known_name
+from mcvar._checks import as_count, as_finite_array, check_magnitude, known_name
 from mcvar._typing import FloatArray
 from mcvar.control.standardise import Coordinates
 from mcvar.draws import Draws
@@ -76,6 +76,10 @@ def analyse(
         raise ValueError("1 draw is too few for an error bar; expected at least 2.")
     known_name("criterion", criterion, ("variance", "asymptotic"))
     folds = as_count("folds", folds)
+    check_magnitude("values", values)
+    if draws.weights is not None and draws.self_normalized:
+        # Any scale will do for them, and this one neither overflows nor vanishes.
+        draws = replace(draws, weights=draws.weights / draws.weights.max())
     values, draws = merge_repeats(values, draws)
     pivot: FloatArray | float = 0.0
     if draws.weights is not None and draws.self_normalized:
@@ -155,7 +159,7 @@ def _corrected(
 ) -> Corrected:
     """Read what the user passes as a control, and correct the values by it."""
     automatic = isinstance(control, str)
-    if control is not None and control != "auto" and not is_linear(control):
+    if control is not None and not (automatic and control == "auto") and not is_linear(control):
         check_regressor(control)
     uses_scores = automatic and draws.grad_logpdf is not None
     if control is None or (automatic and not uses_scores and draws.zero_mean is None):
@@ -178,7 +182,7 @@ def _corrected(
     if automatic:
         # Along a chain, what explains single draws may still harm their mean: hence a choice.
         candidates = stein_candidates(draws, folds) if uses_scores else iter([None])
-    elif getattr(control, "degree", None) == "auto":
+    elif str(getattr(control, "degree", None)) == "auto":
         candidates = iter(polynomials_of(control, draws, folds, _most_features(draws, folds)))
     else:
         bound = control.for_draws(draws.x) if is_linear(control) else control

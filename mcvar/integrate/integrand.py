@@ -10,7 +10,7 @@ import numpy as np
 from mcvar._checks import as_real_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
-from mcvar.exceptions import NonFiniteError
+from mcvar.exceptions import MagnitudeError, NonFiniteError
 
 _MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for weights
 
@@ -102,7 +102,8 @@ class Integrand:
             if self.n_components is None:
                 raise OutsideSupportError(
                     f"none of the first {len(x)} points ({block}, seed {self._seed}) lies in the "
-                    "support of the target; the proposal does not reach it."
+                    "support of the target; expected a proposal that reaches it: centre and scale "
+                    "it as the target is."
                 )
             return np.zeros((len(x), self.m))
         values = values_at(x[inside], block)
@@ -140,7 +141,8 @@ class Integrand:
                 for k, flat in ((m, scalar), (self.n_components, self.returns_scalar))
             ]
             raise ValueError(
-                f"the integrand returned shape {shapes[0]}, after {shapes[1]} on earlier points."
+                f"the integrand returned shape {shapes[0]}, after {shapes[1]} on earlier points; "
+                "expected the same at all points."
             )
 
     def _evaluate(self, x: FloatArray) -> Any:
@@ -152,12 +154,25 @@ class Integrand:
             out = np.empty(len(x))
             row_loop(self.function, x.shape[1])(x.T, out)
             return out
+        try:
+            if self.is_vectorized:
+                # Controls are evaluated at the same points afterwards: they must not change.
+                points = x.view()
+                points.flags.writeable = False
+                return self.function(points)
+            return [self.function(np.ascontiguousarray(point)) for point in x]
+        except (TypeError, ValueError, IndexError) as error:
+            if self.n_components is None:  # it has never worked: perhaps it expects another x
+                error.add_note(self._convention(x))
+            raise
+
+    def _convention(self, x: FloatArray) -> str:
         if self.is_vectorized:
-            # Controls are evaluated at the same points afterwards: they must not change.
-            points = x.view()
-            points.flags.writeable = False
-            return self.function(points)
-        return [self.function(np.ascontiguousarray(point)) for point in x]
+            return (
+                f"mcvar: the integrand was called with all points at once, x of shape {x.shape}; "
+                "if it takes one point at a time, pass vectorized=False."
+            )
+        return f"mcvar: the integrand was called with one point, x of shape {x.shape[1:]}."
 
     def check_compiled(self, point: FloatArray) -> None:
         """Refuse a compiled function that does not return one real number, before it is inlined."""
@@ -182,7 +197,7 @@ class Integrand:
         # One pass over the squares finds trouble; only then is it worth locating.
         if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
             self.locate_non_finite(x, columns, block)
-            raise OverflowError(
+            raise MagnitudeError(
                 f"the square of the integrand overflows in {block}, where values reach "
                 f"{np.abs(columns).max():.3g}; rescale the integrand."
             )

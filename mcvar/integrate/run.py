@@ -1,6 +1,7 @@
 """The estimate's own draws, block by block: sent out, and added up in a fixed order."""
 
 from collections.abc import Callable
+from contextlib import closing
 from itertools import chain
 from typing import Any
 
@@ -89,11 +90,12 @@ class Run:
         while served < len(keys) and (first < limit or served == 0):
             first += keys[served].size
             served += 1
-        for key, part in self._runner.run(job, keys[:served], self._context):
-            self._integrand.learn(part.learned)
-            self._take(key, part, streams)
-            self._done[key.replicate] += key.size
-            self._on_progress(key.size)
+        with closing(self._runner.run(job, keys[:served], self._context)) as results:
+            for key, part in results:
+                self._integrand.learn(part.learned)
+                self._take(key, part, streams)
+                self._done[key.replicate] += key.size
+                self._on_progress(key.size)
         return keys[served:]
 
     def _take(self, key: Key, part: Part, streams: Streams) -> None:

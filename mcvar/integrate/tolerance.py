@@ -66,7 +66,8 @@ class Tolerance:
         # An integrand that was constant so far proves nothing: a peak may have been missed.
         met = (half == 0) & varies
         unproven = ~met & ((half == 0) | (goal == 0))
-        ratio = half / np.where(goal > 0, goal, 1.0)
+        with np.errstate(over="ignore"):  # a goal near zero may be missed by any factor
+            ratio = half / np.where(goal > 0, goal, 1.0)
         return np.where(unproven, np.inf, np.where(met, 0.0, ratio))
 
 

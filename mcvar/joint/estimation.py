@@ -1,51 +1,73 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
-from collections.abc import Iterator
-from typing import Any
+from copy import copy
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, root_entropy
 from mcvar._typing import FloatArray, IntArray, Seed
-from mcvar.control import SteinKernel, VectorSteinKernel
+from mcvar.control import (
+    SteinPolynomial,
+    VectorSteinKernel,
+    VectorSteinPolynomial,
+)
+from mcvar.control.task_covariance import checked_covariance
 from mcvar.draws import Draws
-from mcvar.integrate import combine
-from mcvar.integrate.chains import chains_disagree, correlation_length
-from mcvar.integrate.choice import choose, stein_candidates
-from mcvar.integrate.combine import Combined
-from mcvar.integrate.correct import Corrected
-from mcvar.integrate.crossfit import cross_fit
-from mcvar.integrate.design import allow_for_extremes, by_design
+from mcvar.integrate.chains import chains_disagree
+from mcvar.integrate.correct import Corrected, correct
 from mcvar.integrate.diagnose import heavy_tails, one_row_rules
 from mcvar.integrate.folding import fold_labels
+from mcvar.joint.guard import error_bars, guard, jackknife
 from mcvar.joint.result import JointEstimate
 from mcvar.joint.tasks import Sheet, read_tasks
 
+JointControl = VectorSteinKernel | VectorSteinPolynomial
+
+_FEW = 2000  # observations up to which each draw is served by a fit on all others
+
 
 def estimate_jointly(
-    tasks: Any, control: VectorSteinKernel | None = None, *, folds: int = 5, rng: Seed = None
+    tasks: Any,
+    control: JointControl | None = None,
+    *,
+    folds: int = 5,
+    rng: Seed = None,
+    warm_start: JointEstimate | None = None,
 ) -> JointEstimate:
     """Estimate related integrals with one control that they share.
 
     Fidelities of a simulator, posteriors of neighbouring data sets, temperatures of a ladder: what
-    one integrand teaches about another spares evaluations of it. The control is cross-fitted, and
-    a task that it does not serve gets a scalar `SteinKernel`, a `SteinPolynomial` or no control,
-    whichever leaves the least variance out of fold. Error bars are those of what is left out of
-    fold, or the jackknife's over folds of the expectation itself where that is larger.
+    one integrand teaches about another spares evaluations of it. Length-scale, noises and
+    covariance between tasks are learned without the fold of a draw. Of up to 2,000 independent
+    observations each is then corrected by a fit to all draws but itself, in closed form; of more,
+    by a fit to the other folds. With few observations the value is then moved, by one standard
+    error at most, towards the expectation of a fit to all draws, which errs less and has a bias.
+
+    A task for which this leaves clearly more variance than a scalar `SteinKernel`, a
+    `SteinPolynomial` or no control gets one of those; a single task is what `estimate` makes of
+    it with the scalar sibling of the control. Error bars are those of what is left out of fold,
+    or the jackknife's over folds of the expectation itself where that is larger.
 
     Parameters
     ----------
     tasks : list of (values, Draws)
         One entry for each task: values (n_t,) at draws of its own target with ``grad_logpdf``;
         or values (n, T) of T tasks on the same draws. Entries with equal draws share folds.
-    control : VectorSteinKernel, optional
+    control : VectorSteinKernel or VectorSteinPolynomial, optional
         Default ``VectorSteinKernel()``, which learns the covariance between tasks.
     folds : int
-        Parts of each task's draws; each is corrected by a control that was fitted on the others.
+        Parts of each task's draws; what corrects one of them is learned on the others.
     rng : int, Generator, SeedSequence or None
         Puts draws into folds at random. By default they take turns, which is as good where
         they are independent. Chains are cut into contiguous blocks in any case.
+    warm_start : JointEstimate, optional
+        A result whose tasks come first among `tasks`. What its control has learned is kept, and
+        every fit learns of further tasks only how they covary with those and their noise: a task
+        more costs solves and no search. Error bars of the first tasks know nothing of the choice
+        of what is kept.
 
     Returns
     -------
@@ -68,27 +90,46 @@ def estimate_jointly(
     >>> bool(abs(joint.value[1] - 1.1 * np.exp(1 / 2) - 1) < 0.05)
     True
     """
-    if control is None:
+    if warm_start is not None:
+        control = _going_on(control, warm_start)
+    elif control is None:
         control = VectorSteinKernel()
-    if not isinstance(control, VectorSteinKernel):
-        raise TypeError(f"control must be a mcvar.control.VectorSteinKernel, got {control!r}.")
+    if not isinstance(control, JointControl):
+        raise TypeError(
+            "control must be a mcvar.control.VectorSteinKernel or VectorSteinPolynomial, got "
+            f"{control!r}."
+        )
     folds = as_count("folds", folds, 2)
     sheets = read_tasks(tasks)
-    generator = None if rng is None else np.random.default_rng(rng)
-    labels = [_labels(sheet.draws, folds, generator) for sheet in sheets]
-    whole = _fit(control, sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
-    corrected = _out_of_fold(control, sheets, labels, folds)
-
+    if not isinstance(rng, np.random.Generator | None):
+        rng = np.random.default_rng(root_entropy(rng))
+    labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
     count = sum(len(sheet.places) for sheet in sheets)
+    scalar = control.scalar()
+    if isinstance(scalar, SteinPolynomial):
+        scalar = scalar.for_draws(np.concatenate([sheet.draws.x for sheet in sheets]))
+    if count == 1:
+        fits = _alone(control, scalar, sheets[0], labels[0])
+    else:
+        fits = _out_of_fold(control, sheets, labels, folds)
+    corrected = fits.by_folds
+    spare: list[Corrected | None] = [None] * len(sheets)
+    if fits.by_draws is not None:
+        spare = list(corrected)
+        corrected = [
+            _towards(fits.means[list(sheet.places)], part)
+            for sheet, part in zip(sheets, fits.by_draws, strict=True)
+        ]
+
+    by_joint, rows = np.zeros(count), [np.empty(0)] * count
     value, df, gain = np.empty(count), np.empty(count), np.empty(count)
     covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
     controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
-    for sheet, label, joint in zip(sheets, labels, corrected, strict=True):
+    for sheet, label, joint, other in zip(sheets, labels, corrected, spare, strict=True):
         places, draws = np.array(sheet.places), sheet.draws
-        chosen = _guard(control, sheet, label, folds, joint)
-        found = by_design(chosen.rows, draws, covariance=True)
-        found = allow_for_extremes(found, chosen.rows, draws)
-        found = _no_less(found, chosen.mean_error)
+        chosen = guard(scalar if count > 1 else None, sheet, label, folds, joint, other)
+        found, missing = error_bars(chosen, draws)
+        by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
         value[places], df[places], n[places] = found.mean, found.df, draws.n
         covariance[np.ix_(places, places)] = found.covariance
         plain = sheet.values.var(axis=0, ddof=1) / draws.n
@@ -97,8 +138,9 @@ def estimate_jointly(
         )
         gain[places[plain == 0]] = 1.0
         for j, place in enumerate(places):
-            controls[place] = chosen.controls[j]
+            controls[place], rows[place] = chosen.controls[j], chosen.rows[:, j].copy()
             reasons[place] = _suspicions(draws, sheet.values[:, j], chosen.rows[:, j])
+    covariance += _between(fits.expectations, by_joint)
     told = tuple(f"task {t}: {reason}" for t, found_ in enumerate(reasons) for reason in found_)
     return JointEstimate(
         value=value,
@@ -108,10 +150,24 @@ def estimate_jointly(
         n=tuple(int(size) for size in n),
         variance_reduction=gain,
         control=tuple(controls),
-        task_covariance=whole.task_covariance_.copy(),
+        task_covariance=np.mean(fits.task_covariances, axis=0),
+        model=fits.model,
+        corrected=tuple(rows),
+        expectations=fits.expectations,
         status="suspect" if told else "converged",
         reasons=told,
     )
+
+
+def _going_on(control: JointControl | None, before: JointEstimate) -> JointControl:
+    """Return the control of an earlier result, ready to be fitted on more tasks."""
+    if not isinstance(before, JointEstimate):
+        raise TypeError(f"warm_start must be a JointEstimate, got {before!r}.")
+    if control is not None:
+        raise ValueError("give control or warm_start: an earlier result brings its own control.")
+    found: JointControl = copy(before.model)
+    found.set_params(warm_start=True)
+    return found
 
 
 def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArray:
@@ -121,94 +177,154 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
     return labels if rng is None or draws.chain is not None else rng.permutation(labels)
 
 
-def _fit(control: VectorSteinKernel, sheets: list[Sheet], used: list[Any]) -> VectorSteinKernel:
-    """Fit on the draws of each sheet that are `used`."""
-    x, y, s = {}, {}, {}
-    for sheet, rows in zip(sheets, used, strict=True):
-        assert sheet.draws.grad_logpdf is not None
-        for j, place in enumerate(sheet.places):
-            x[place], s[place] = sheet.draws.x[rows], sheet.draws.grad_logpdf[rows]
-            y[place] = sheet.values[rows, j]
-    order = range(len(x))
-    fitted: VectorSteinKernel = clone(control)
-    return fitted.fit([x[t] for t in order], [y[t] for t in order], [s[t] for t in order])
+class _Fits(NamedTuple):
+    """What fits without a draw leave of the values of each sheet.
+
+    `by_folds` comes from fits without each fold, `task_covariances` are their B, `expectations`
+    (folds, T) theirs, and `model` is the first of them. With few observations `by_draws` comes from
+    fits to all draws but one, at what was learned without its fold, and `means` (T,) are the
+    expectations of fits to all of them.
+    """
+
+    by_folds: list[Corrected]
+    task_covariances: list[FloatArray]
+    expectations: FloatArray
+    model: JointControl
+    by_draws: list[Corrected] | None
+    means: FloatArray
+
+
+def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -> _Fits:
+    """Do with a single task, which has nothing to share, what `estimate` does with it."""
+    corrected = correct(scalar, sheet.draws, sheet.values, labels)
+    model = _fitted(control, *_by_task([sheet], [np.full(sheet.draws.n, True)]))
+    b = np.eye(1)
+    if isinstance(control, VectorSteinKernel) and not isinstance(control.task_covariance, str):
+        b = checked_covariance(control.task_covariance, 1)
+    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None, model.mean_)
+
+
+def _fitted(control: JointControl, *arrays: Any) -> JointControl:
+    """Return a copy that is fitted: one that keeps what a warm start goes on from, or a clone."""
+    found: JointControl = copy(control) if control.warm_start else clone(control)
+    return found.fit(*arrays)
 
 
 def _out_of_fold(
-    control: VectorSteinKernel, sheets: list[Sheet], labels: list[IntArray], folds: int
-) -> list[Corrected]:
-    """Return values less prediction plus its expectation, from fits without the draw's fold."""
-    rows = [np.empty_like(sheet.values) for sheet in sheets]
-    means, name = [], ""
+    control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
+) -> _Fits:
+    """Return values less prediction plus its expectation, from fits without the draw."""
+    by_folds, by_draws = ([np.empty_like(sheet.values) for sheet in sheets] for _ in range(2))
+    fits: list[JointControl] = []
+    to_all, name = [], ""
+    one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(sheets)
     for fold in range(folds):
-        if not any((label == fold).any() for label in labels):
+        held_out = [label == fold for label in labels]
+        if not any(mask.any() for mask in held_out):
             continue
-        fitted = _fit(control, sheets, [label != fold for label in labels])
-        means.append(fitted.mean_)
+        fitted = _fitted(control, *_by_task(sheets, [~mask for mask in held_out]))
+        fits.append(fitted)
         name = name or fitted.describe()
-        for sheet, label, out in zip(sheets, labels, rows, strict=True):
-            held_out = label == fold
-            if not held_out.any():
-                continue
-            assert sheet.draws.grad_logpdf is not None
-            x, s = sheet.draws.x[held_out], sheet.draws.grad_logpdf[held_out]
-            for j, place in enumerate(sheet.places):
+        for sheet, mask, out in zip(sheets, held_out, by_folds, strict=True):
+            x, s = sheet.draws.x[mask], _scores(sheet)[mask]
+            for j, place in enumerate(sheet.places if len(x) else ()):
                 known = fitted.mean_[place] - fitted.predict(place, x, s)
-                out[held_out, j] = sheet.values[held_out, j] + known
-    spread = _jackknife(np.array(means))
-    return [
-        Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
-        for sheet, out in zip(sheets, rows, strict=True)
-    ]
+                out[mask, j] = sheet.values[mask, j] + known
+        if one_by_one and isinstance(fitted, VectorSteinKernel):
+            left, mean = _left_out(fitted, sheets)
+            to_all.append(mean)
+            for sheet, mask, out in zip(sheets, held_out, by_draws, strict=True):
+                for j, place in enumerate(sheet.places):
+                    out[mask, j] = left[place][mask]
+    expectations = np.array([fitted.mean_ for fitted in fits])
+    spread = jackknife(expectations)
+    found, alternative = (
+        [
+            Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
+            for sheet, out in zip(sheets, rows, strict=True)
+        ]
+        for rows in (by_folds, by_draws)
+    )
+    covariances = [fitted.task_covariance_ for fitted in fits]
+    if not one_by_one:
+        return _Fits(found, covariances, expectations, fits[0], None, expectations.mean(axis=0))
+    # A fold without which something strange is learned has no say.
+    return _Fits(found, covariances, expectations, fits[0], alternative, np.median(to_all, axis=0))
 
 
-def _jackknife(means: FloatArray) -> FloatArray:
-    """Return the spread (m,) of expectations (folds, m) from fits without one fold each."""
-    folds = len(means)
-    squares = ((means - means.mean(axis=0)) ** 2).sum(axis=0)
-    return np.asarray(np.sqrt((folds - 1) / folds * squares))
+def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
+    """Move values to the expectations of fits to all draws, as far as they agree with them.
 
-
-def _no_less(found: Combined, spread: FloatArray) -> Combined:
-    """Widen error bars to `spread` where they are less.
-
-    A kernel that all but interpolates leaves next to nothing at the draws it was not fitted on,
-    save far out, where there may be none: how its expectation moves when draws are left out shows
-    what it does there.
+    Leaving out the draw furthest out asks a fit to extrapolate, and its noise is most of the
+    error of an unbiased value. The fit to all draws has less, and a bias. Where the gap between
+    them is within the standard error of the rows, nothing tells of a bias; where it is larger, all
+    of it but error²/gap is taken to be one (as James and Stein shrink means). So no value is more
+    than one standard error from an unbiased one.
     """
-    missing = np.sqrt(np.maximum(spread**2 - found.variance, 0.0))
-    return combine.with_mean_error(found, missing)
+    rows = corrected.rows
+    gap = means - rows.mean(axis=0)
+    square = rows.var(axis=0, ddof=1) / len(rows)
+    within = gap**2 <= square
+    share = np.divide(square, gap**2, out=np.ones_like(gap), where=~within)
+    return replace(corrected, rows=rows + gap * share)
 
 
-def _guard(
-    control: VectorSteinKernel, sheet: Sheet, labels: IntArray, folds: int, joint: Corrected
-) -> Corrected:
-    """Take for each task what leaves least variance: joint, scalar, polynomial or no control."""
-    draws, length = sheet.draws, 1
-    if draws.chain is not None:
-        length = correlation_length(sheet.values, draws.chain)
-
-    def candidates() -> Iterator[Any]:
-        # With few draws a fit on a task's own draws says nothing; that of others may.
-        if draws.n >= 2 * folds:
-            for candidate in stein_candidates(draws, folds):
-                is_kernel = isinstance(candidate, SteinKernel)
-                yield _scalar(candidate, sheet, labels) if is_kernel else candidate
-            scalar = SteinKernel(
-                control.kernel, control.order, control.polynomial_degree, ridge=control.ridge
-            )
-            yield _scalar(scalar, sheet, labels)
-        yield joint
-
-    return choose(candidates(), draws, sheet.values, labels, 1, length=length)
+def _can_leave_one_out(sheets: list[Sheet]) -> bool:
+    """Say whether draws are few, independent and distinct."""
+    if sum(sheet.values.size for sheet in sheets) > _FEW:
+        return False
+    return all(
+        sheet.draws.chain is None and len(np.unique(sheet.draws.x, axis=0)) == sheet.draws.n
+        for sheet in sheets
+    )
 
 
-def _scalar(control: SteinKernel, sheet: Sheet, labels: IntArray) -> Corrected:
-    """Cross-fit a scalar kernel, and say how its expectations spread over the folds."""
-    fit = cross_fit(control, sheet.draws.x, sheet.values, labels, sheet.draws.grad_logpdf)
-    first = np.unique(labels, return_index=True)[1]
-    names = (fit.fitted[0].describe(),) * sheet.values.shape[1]
-    return Corrected(fit.residual + fit.mean, _jackknife(fit.mean[first]), names, True)
+def _left_out(
+    fitted: VectorSteinKernel, sheets: list[Sheet]
+) -> tuple[list[FloatArray], FloatArray]:
+    """Return each task's values less prediction plus its expectation, draw by draw left out.
+
+    And the expectations (T,) of a fit that leaves none out.
+    """
+    draw, count = {}, 0
+    for sheet in sheets:
+        for place in sheet.places:
+            draw[place] = count + np.arange(sheet.draws.n)
+        count += sheet.draws.n
+    everything = _by_task(sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
+    left = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
+    return [r + m for r, m in zip(left.residual, left.mean, strict=True)], left.mean_of_all
+
+
+def _by_task(
+    sheets: list[Sheet], used: list[Any]
+) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
+    """Return draws, values and scores of each task, where `used`."""
+    x, y, s = {}, {}, {}
+    for sheet, rows in zip(sheets, used, strict=True):
+        for j, place in enumerate(sheet.places):
+            x[place], s[place] = sheet.draws.x[rows], _scores(sheet)[rows]
+            y[place] = sheet.values[rows, j]
+    order = range(len(x))
+    return [x[t] for t in order], [y[t] for t in order], [s[t] for t in order]
+
+
+def _scores(sheet: Sheet) -> FloatArray:
+    assert sheet.draws.grad_logpdf is not None
+    return sheet.draws.grad_logpdf
+
+
+def _between(means: FloatArray, error: FloatArray) -> FloatArray:
+    """Return covariances (T, T) of errors (T,) of expectations (folds, T) that share their fits.
+
+    They move together when draws are left out as the expectations do. Zeros on the diagonal.
+    """
+    moves = means - means.mean(axis=0)
+    size = np.linalg.norm(moves, axis=0)
+    moves *= np.divide(error, size, out=np.zeros_like(size), where=size > 0)
+    together = moves.T @ moves
+    np.fill_diagonal(together, 0.0)
+    return np.asarray(together)
 
 
 def _suspicions(draws: Draws, values: FloatArray, row: FloatArray) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from mcvar.result import ConfidenceInterval, concise, half_width
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mcvar.control import VectorSteinKernel, VectorSteinPolynomial
+
 _SHOWN = 10  # tasks printed before a repr is shortened
 
 
@@ -24,7 +26,8 @@ class JointEstimate:
         The estimates and their cross-fitted standard errors.
     covariance : ndarray, shape (T, T)
         Covariance of `value`. Tasks with draws of their own have independent residuals given the
-        fits, and zeros between them.
+        fits; between tasks that share a control it holds how its expectations move together when
+        draws are left out.
     df : ndarray, shape (T,)
         Degrees of freedom of `standard_error`, for Student's t intervals.
     n : tuple of int, length T
@@ -34,10 +37,29 @@ class JointEstimate:
     control : tuple of str, length T
         What served each task: the joint control, a control of its own, or none.
     task_covariance : ndarray, shape (T, T)
-        B of the joint control fitted on all draws, for tasks in units of their standard deviation.
+        B of the joint control, for tasks in units of their standard deviation: as given, or the
+        mean of what is learned without each fold.
+    model : VectorSteinKernel or VectorSteinPolynomial
+        The joint control as fitted without the first fold, with what it has chosen: `kernel_` and
+        `ridge_`, or `penalty_`. A warm start goes on from it.
+    corrected : tuple of T ndarrays, shapes (n_t,)
+        What the means are of: values less what the control predicts without the draw, plus its
+        expectation.
+    expectations : ndarray, shape (folds, T)
+        Exact expectations of the joint control from the fit without each fold.
     status : {"converged", "suspect"}
     reasons : tuple of str
         What makes an error bar suspect, in prose.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> x = np.random.default_rng(1).normal(size=(40, 1))
+    >>> draws = mcvar.Draws(x, grad_logpdf=-x)
+    >>> joint = mcvar.estimate_jointly([(np.sin(x[:, 0]), draws), (np.sin(x[:, 0]) + 1, draws)])
+    >>> low, high = joint.confidence_interval(0.99)
+    >>> bool((low < [0, 1]).all() and (high > [0, 1]).all()), joint.n
+    (True, (40, 40))
     """
 
     value: FloatArray
@@ -48,15 +70,18 @@ class JointEstimate:
     variance_reduction: FloatArray
     control: tuple[str, ...]
     task_covariance: FloatArray
+    model: "VectorSteinKernel | VectorSteinPolynomial"
+    corrected: tuple[FloatArray, ...]
+    expectations: FloatArray
     status: Literal["converged", "suspect"] = "converged"
     reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for array in vars(self).values():
+        for array in (*vars(self).values(), *self.corrected):
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
         """Return two-sided Student t intervals, one for each task."""
         half: Any = half_width(self.standard_error, self.df, level)
         return ConfidenceInterval(self.value - half, self.value + half)

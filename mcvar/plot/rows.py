@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mcvar._checks import as_real_array
+from mcvar._checks import as_count, as_real_array
 from mcvar._typing import FloatArray
 from mcvar.plot.style import BLACK, BLUE, COLOURS, MARKERS, ORANGE, beside, log_scale, row_axes
 
@@ -53,9 +53,7 @@ def compare(
     TypeError
         No mapping, or values that are no estimates.
     ValueError
-        No estimate at all.
-    IndexError
-        A component that an estimate does not have.
+        No estimate at all, or a component that one does not have.
 
     Examples
     --------
@@ -69,6 +67,7 @@ def compare(
     ['plain', 'mcvar']
     """
     names, parts = _mapping("estimates", estimates), estimates.values()
+    component = as_count("component", component, 0)
     ends = np.array(
         [_interval(name, est, component, level) for name, est in zip(names, parts, strict=True)]
     )
@@ -287,8 +286,8 @@ def _interval(name: str, est: Any, component: int, level: float) -> tuple[float,
         )
     parts = [np.atleast_1d(part) for part in (est.value, *est.confidence_interval(level))]
     m = len(parts[0])
-    if not -m <= component < m:
-        raise IndexError(f"{name!r} has {m} components, got component={component}.")
+    if component >= m:
+        raise ValueError(f"component must be below {m}, the number {name!r} has, got {component}.")
     value, low, high = (float(part[component]) for part in parts)
     return value, low, high
 

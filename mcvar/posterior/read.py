@@ -1,12 +1,12 @@
 """Reading posterior draws and their scores: arrays, dicts, ArviZ objects."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, as_real_array
 from mcvar._typing import FloatArray
 
 _GRADIENTS = ("grad_logpdf", "gradient", "grad", "score")
@@ -43,6 +43,8 @@ def read_posterior(
     data: Any, grad_logpdf: Any, constrained: Any, names: list[str] | None
 ) -> PosteriorDraws:
     """Bring what users have to one form; every error says what was seen and what was expected."""
+    if names is not None:
+        names = _as_names(names)
     if isinstance(data, Mapping) or hasattr(data, "posterior") or hasattr(data, "data_vars"):
         return _read_named(data, grad_logpdf, constrained, names)
     if hasattr(data, "sample_stats") or hasattr(data, "groups"):
@@ -67,6 +69,13 @@ def read_posterior(
     return PosteriorDraws(x, score, *_labelled(columns, None))
 
 
+def _as_names(names: Any) -> list[str]:
+    known = [] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if not known or not all(isinstance(name, str) for name in known):
+        raise TypeError(f"names must be a list of str, got {names!r}.")
+    return known
+
+
 def _read_named(
     data: Any, grad_logpdf: Any, constrained: Any, names: list[str] | None
 ) -> PosteriorDraws:
@@ -82,8 +91,9 @@ def _read_named(
             )
         posterior, labels = _variables(data)
     if not posterior:
-        raise ValueError("the posterior holds no variables.")
-    first, leading = next((name, np.shape(v)[:2]) for name, v in posterior.items())
+        raise ValueError("the posterior holds no variables; expected at least one.")
+    first, values = next(iter(posterior.items()))
+    leading = as_real_array(str(first), values).shape[:2]
     variables = _checked(posterior, leading if len(leading) == 2 else (0, 0), first)
     shape = next(iter(variables.values())).shape[:2]
     stats = _group(data, "sample_stats")[0] or {}
@@ -235,7 +245,7 @@ def _checked(
     """Return finite arrays that all start with (chains, draws)."""
     arrays = {str(name): as_finite_array(str(name), values) for name, values in variables.items()}
     for name, array in arrays.items():
-        if array.ndim < 2 or array.shape[:2] != shape:
+        if array.ndim < 2 or array.shape[:2] != shape or 0 in array.shape:
             like = f" as {first} has" if first not in (None, name) else ""
             wanted = shape if all(shape) else "(chains, draws)"
             raise ValueError(

@@ -39,8 +39,7 @@ def summary(
         Scores ∇ log π at the draws, the log-Jacobian of any transform included.
     functions : dict of str to callable, optional
         Further functions ``f(p)`` of the reported variables, ``p[name]`` of shape
-        (chains, draws, *shape); each returns (chains, draws) or (chains, draws, *shape), numbers
-        or booleans.
+        ``(chains, draws, *shape)``; each returns that, or ``(chains, draws)``, numbers or booleans.
     constrained : array_like (chains, draws, k), dict, or callable, optional
         What to report in place of x: values on the constrained scale, or a function that computes
         them from x, (n, d) -> (n, k) or a dict; for named variables, from a dict to a dict.
@@ -97,6 +96,8 @@ def summary(
         for label in several
     ]
     variables = {**posterior.variables, **extra}
+    if not variables:
+        raise ValueError("there is nothing to report: constrained gave no variables.")
     values = np.concatenate([v.reshape(n, -1) for v in variables.values()], axis=1)
     draws = _as_draws(posterior.x.reshape(n, d), posterior.grad_logpdf, weights, chains, length)
     # About a value near the mean, squares measure the spread and keep their digits.

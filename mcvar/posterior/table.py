@@ -62,6 +62,14 @@ class PosteriorSummary:
         Draws in all, and chains.
     df : ndarray, shape (k,)
         Degrees of freedom of the controlled standard errors.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> u = np.random.default_rng(1).normal(size=(2, 200, 2))
+    >>> table = mcvar.summary(u, -u, names=["alpha", "beta"])
+    >>> table.names, table.gain.shape, bool(abs(table["beta"].controlled_mean) < 1e-6)
+    (('alpha', 'beta'), (2,), True)
     """
 
     names: tuple[str, ...]
@@ -148,7 +156,7 @@ class PosteriorSummary:
         }
         return SummaryRow(**cells)
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
         """Return the interval of every controlled mean, two arrays of shape (k,)."""
         half = half_width(self.controlled_se, self.df, level)
         return ConfidenceInterval(self.controlled_mean - half, self.controlled_mean + half)

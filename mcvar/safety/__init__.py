@@ -66,15 +66,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"mcvar.safety.{_HOME[name]}"), name)
-    elif name == "overtaking":
-        value = importlib.import_module("mcvar.safety.overtaking")
-    else:
-        raise AttributeError(f"module 'mcvar.safety' has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take it as leave to ask for any name
+
+    def __getattr__(name: str) -> Any:
+        if name in _HOME:
+            value = getattr(importlib.import_module(f"mcvar.safety.{_HOME[name]}"), name)
+        elif name == "overtaking":
+            value = importlib.import_module("mcvar.safety.overtaking")
+        else:
+            raise AttributeError(f"module 'mcvar.safety' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -61,6 +61,8 @@ class Adaptation:
     epsilon: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.after, Sequence) or isinstance(self.after, str | bytes):
+            raise TypeError(f"after must be numbers of scenarios, got {self.after!r}.")
         after = tuple(as_count("after", n, 2) for n in self.after)
         if list(after) != sorted(set(after)) or not after:
             raise ValueError(f"after must be rising numbers of scenarios, got {self.after!r}.")

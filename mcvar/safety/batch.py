@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mcvar._checks import as_count, as_real_array
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.proposal import AdversarialProposal, ProposalError, what_went_wrong
 
@@ -34,6 +35,16 @@ class Record(NamedTuple):
         Wall time.
     error : str
         What went wrong.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcvar.safety import AdversarialProposal, Batch
+    >>> batch = Batch(AdversarialProposal(lambda state: [0.5, 0.5]), 1, [0, 1])
+    >>> action = batch.decide(np.zeros((2, 1)))
+    >>> batch.finish([0, 1], crash=[True, False], states=np.ones((2, 1)))
+    >>> [(record.scenario, record.status, record.crash) for record in batch.records()]
+    [(0, 'ok', True), (1, 'ok', False)]
     """
 
     scenario: int
@@ -72,8 +83,8 @@ class Batch:
 
     def __init__(self, proposal: AdversarialProposal, seed: int, scenarios: Any) -> None:
         self.proposal = proposal
-        self.scenarios = np.asarray(scenarios, dtype=np.int64)
-        self._seed = seed
+        self.scenarios = _as_rows("scenarios", scenarios)
+        self._seed = as_count("seed", seed, 0)
         self._key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
         self._bits = np.random.Philox(key=self._key)
         self._shared = np.random.Generator(self._bits)
@@ -124,8 +135,8 @@ class Batch:
             States that are not finite numbers of the shape of those before, or what the proposal
             finds wrong; the message names the scenario.
         """
-        rows = np.arange(self.n) if rows is None else np.asarray(rows, dtype=np.int64)
-        states = np.array(states, dtype=np.float64)
+        rows = np.arange(self.n) if rows is None else self._rows(rows)
+        states = as_real_array("states", states).copy()
         self._check_states(states, rows)
         used = self._used[rows]
         most = int(used.max(initial=0))
@@ -148,16 +159,31 @@ class Batch:
 
     def finish(self, rows: Any, crash: Any, states: Any, time_to_collision: Any = np.nan) -> None:
         """Say that scenarios `rows` ended at `states`, with a `crash` or without."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = self._rows(rows)
         if not len(rows):
             return
-        states = np.array(states, dtype=np.float64)
+        states = as_real_array("states", states).copy()
         self._check_states(states, rows)
-        self._crash[rows] = crash
+        closest = as_real_array("time_to_collision", time_to_collision)
+        crashed = as_real_array("crash", crash)
+        for name, array in (("crash", crashed), ("time_to_collision", closest)):
+            if array.shape not in ((), rows.shape):
+                raise ValueError(f"{name} has shape {array.shape} for {len(rows)} scenarios.")
+        if not np.isin(crashed, (0, 1)).all():
+            raise ValueError(f"crash must be true or false, one per scenario, got {crash!r}.")
+        self._crash[rows] = crashed == 1
         self._finished[rows] = True
-        self._closest[rows] = time_to_collision
+        self._closest[rows] = closest
         for row, state in zip(rows.tolist(), states, strict=True):
             self._last[row] = state
+
+    def _rows(self, rows: Any) -> IntArray:
+        array = _as_rows("rows", rows)
+        if len(array) and not (array.min() >= 0 and array.max() < self.n):
+            raise ValueError(f"rows are {array.tolist()}; expected numbers from 0 to {self.n - 1}.")
+        if len(np.unique(array)) < len(array):
+            raise ValueError(f"rows are {array.tolist()}; expected each at most once.")
+        return array
 
     def _check_states(self, states: FloatArray, rows: IntArray) -> None:
         if states.ndim != 2 or len(states) != len(rows) or states.shape[1] == 0:
@@ -166,7 +192,8 @@ class Batch:
             )
         if self._steps and states.shape[1] != self._steps[0][1].shape[1]:
             raise ValueError(
-                f"the state has {states.shape[1]} numbers, {self._steps[0][1].shape[1]} before."
+                f"the state has {states.shape[1]} numbers; expected {self._steps[0][1].shape[1]}, "
+                "as at the decisions before."
             )
         bad = np.isnan(states).any(axis=1)
         if bad.any():
@@ -211,3 +238,10 @@ class Batch:
                 )
             )
         return found
+
+
+def _as_rows(name: str, values: Any) -> IntArray:
+    array = as_real_array(name, values)
+    if array.ndim != 1 or not (array == np.floor(array)).all() or (array < 0).any():
+        raise ValueError(f"{name} must be whole numbers (m,), got {values!r}.")
+    return array.astype(np.int64)

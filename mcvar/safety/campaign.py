@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mcvar._checks import as_count, import_extra
+from mcvar._checks import as_count, as_finite_array, import_extra
 from mcvar.safety import workers
 from mcvar.safety.adapt import Adaptation
 from mcvar.safety.batch import Record
@@ -167,6 +167,10 @@ class Campaign:
             Probabilities or challenges that are none; the message names scenario and state.
         """
         most = as_count("max_scenarios", max_scenarios, 2)
+        if stop is not None and not isinstance(stop, RelativeHalfWidth):
+            raise TypeError(
+                f"stop must be a RelativeHalfWidth, such as RelativeHalfWidth(0.3), got {stop!r}."
+            )
         update, close_bar = _bar(most, self.scenarios, progress)
         pool = self._start_workers()
         try:
@@ -263,7 +267,12 @@ class Campaign:
         key = np.random.SeedSequence(self.seed).generate_state(2, np.uint64)
         rng = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, 0, _INITIAL]))
         try:
-            v = proposal.criticality(np.asarray(draw(rng, n), dtype=float))
+            states = as_finite_array("initial_states(rng, n)", draw(rng, n))
+            if states.ndim != 2 or len(states) != n:
+                raise ValueError(
+                    f"initial_states(rng, n) has shape {states.shape}; expected ({n}, S)."
+                )
+            v = proposal.criticality(states)
         except Exception as error:
             raise ProposalError(
                 f"before scenario {self.scenarios}, among free draws of the first state: "
@@ -291,7 +300,10 @@ class Campaign:
         """
         scenario = as_count("scenario", scenario, 0)
         if scenario >= self.scenarios:
-            raise ValueError(f"scenario {scenario} is not in {self._log} of {self.scenarios}.")
+            raise ValueError(
+                f"scenario {scenario} is not in {self._log}, which holds {self.scenarios}; "
+                "expected one of them, counted from 0."
+            )
         (logged,) = self._log.read(scenario, scenario + 1)
         self._catch_up(self.scenarios)
         used = [proposal for proposal in self._log.proposals() if proposal.first <= scenario]

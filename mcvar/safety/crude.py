@@ -3,11 +3,11 @@
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar.result import ConfidenceInterval
 
 
-def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval:
+def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval[float]:
     """Return the exact interval, which never covers less than `level`.
 
     With no crash it is one-sided, so that its upper limit at 95 % is 3/n, near enough.
@@ -32,7 +32,7 @@ def clopper_pearson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInte
     return ConfidenceInterval(low, float(special.betaincinv(crashes + 1, n - crashes, 1 - tail)))
 
 
-def wilson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval:
+def wilson(crashes: int, n: int, level: float = 0.90) -> ConfidenceInterval[float]:
     """Return Wilson's score interval, which covers `level` on average over rates.
 
     References
@@ -61,6 +61,6 @@ def _counts(crashes: int, n: int, level: float) -> tuple[int, int]:
     n, crashes = as_count("n", n), as_count("crashes", crashes, 0)
     if crashes > n:
         raise ValueError(f"{crashes} crashes in {n} scenarios; expected at most {n}.")
-    if not 0 < level < 1:
+    if not 0 < as_number("level", level) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     return crashes, n

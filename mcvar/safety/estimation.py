@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mcvar._checks import known_name
+from mcvar._checks import as_number, known_name
 from mcvar._pareto import pareto_tail_index
 from mcvar._typing import FloatArray, IntArray
 from mcvar.integrate import combine
@@ -80,6 +80,8 @@ def estimate_rate(
     """
     known_name("control", control, (*CONTROLS, "auto"))
     known_name("strata", strata, ("first", "critical steps"))
+    if not 0 < as_number("confidence", confidence) < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence!r}.")
     if sample.n < 2:
         raise ValueError(f"{sample.n} scenario(s) in the log; an estimate needs at least 2.")
     raw = _Fit("none", sample.response, sample.upper_response, 0.0, sample.response.max())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
 
@@ -77,7 +77,7 @@ class GapChain:
     def __init__(
         self, brake: float = 0.01, steps: int = 12, start: int = 8, size: int = 12
     ) -> None:
-        self.brake = float(brake)
+        self.brake = as_number("brake", brake)
         if not 0 < self.brake <= 0.25:
             raise ValueError(f"brake must lie in (0, 0.25], got {brake!r}.")
         self.steps = as_count("steps", steps)

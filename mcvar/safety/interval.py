@@ -18,7 +18,7 @@ def relative_skewness(values: FloatArray) -> float:
 
 def skewed_interval(
     mean: float, standard_error: float, skewness: float, df: float, level: float
-) -> ConfidenceInterval:
+) -> ConfidenceInterval[float]:
     """Return Hall's interval: Student's, of a cubic transform that takes out the skewness.
 
     Parameters

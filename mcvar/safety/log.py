@@ -29,14 +29,20 @@ CREATE TABLE scenario (
     states BLOB NOT NULL, actions BLOB NOT NULL, taken BLOB NOT NULL,
     time_to_collision REAL, seconds REAL NOT NULL, error TEXT NOT NULL, checksum INTEGER NOT NULL);
 """
-_APPEND_ONLY = """
-CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-"""
-_COLUMNS = (
-    "id, proposal, component, status, crash, decisions, states, actions, taken, "
-    "time_to_collision, seconds, error, checksum"
+_APPEND_ONLY = tuple(
+    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;"
+    for table in ("campaign", "session", "proposal", "scenario")
+    for verb in ("UPDATE", "DELETE")
 )
+_APPEND = "INSERT INTO scenario VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_READ = (
+    "SELECT id, proposal, component, status, crash, decisions, states, actions, taken, "
+    "time_to_collision, seconds, error, checksum FROM scenario "
+    "WHERE id >= ? AND id < ? ORDER BY id"
+)
+
+_KINDS = (int, int, int, str, int, int, bytes, bytes, bytes, float | None, float, str)
 
 
 class LoggedProposal(NamedTuple):
@@ -48,7 +54,16 @@ class LoggedProposal(NamedTuple):
 
 
 class LogError(ValueError):
-    """The log cannot be read, belongs to another campaign, or is being written by somebody else."""
+    """The log cannot be read, belongs to another campaign, or is being written by somebody else.
+
+    Examples
+    --------
+    >>> from mcvar import safety
+    >>> safety.estimate("no_such_file.sqlite")
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.log.LogError: there is no log 'no_such_file.sqlite'...
+    """
 
 
 class Log:
@@ -70,21 +85,27 @@ class Log:
     def __init__(self, path: str | Path | None, *, create: bool = True) -> None:
         self.path = None if path is None else Path(path)
         if self.path is not None and not create and not self.path.is_file():
-            raise LogError(f"there is no log {str(self.path)!r}.")
+            raise LogError(
+                f"there is no log {str(self.path)!r}; expected the file that a campaign's "
+                "store= names."
+            )
         if self.path is not None and not self.path.resolve().parent.is_dir():
-            raise LogError(f"there is no directory {str(self.path.resolve().parent)!r}.")
+            raise LogError(
+                f"there is no directory {str(self.path.resolve().parent)!r} for a log; make it "
+                "first."
+            )
         self._connection: sqlite3.Connection | None = None
         with self._explained("opening"):
-            self._connection = sqlite3.connect(
-                ":memory:" if self.path is None else self.path, timeout=30.0, isolation_level=None
-            )
+            # In full, or SQLite would take a file called ":memory:" or "" for something else.
+            name = ":memory:" if self.path is None else str(self.path.resolve())
+            self._connection = sqlite3.connect(name, timeout=30.0, isolation_level=None)
             self._db.execute("PRAGMA synchronous = FULL")
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables == 0 and create:
             with self._explained("creating"), self._transaction():
                 self._create()
         elif tables == 0:
-            raise LogError(f"{self} is empty.")
+            raise LogError(f"{self} is empty; expected one that a campaign has begun.")
         elif self.meta().get("format") != _FORMAT:
             raise LogError(f"{self} is not a log of a safety campaign ({_FORMAT}).")
 
@@ -94,15 +115,14 @@ class Log:
     @property
     def _db(self) -> sqlite3.Connection:
         if self._connection is None:
-            raise LogError(f"{self} is closed.")
+            raise LogError(f"{self} is closed; make another Campaign with it to go on.")
         return self._connection
 
     def _create(self) -> None:
         for statement in _TABLES.split(";"):
             self._db.execute(statement)
-        for table in ("campaign", "session", "proposal", "scenario"):
-            for verb in ("UPDATE", "DELETE"):
-                self._db.execute(_APPEND_ONLY.format(table=table, verb=verb))
+        for trigger in _APPEND_ONLY:
+            self._db.execute(trigger)
         self._db.execute("INSERT INTO campaign VALUES ('format', ?)", (_FORMAT,))
 
     def close(self) -> None:
@@ -133,17 +153,22 @@ class Log:
                 "this campaign?"
             ) from error
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a table or column is not there
+                raise self._damaged(doing, error) from error
             if "locked" in str(error):
                 raise LogError(f"while {doing}: {self} is in use by another process.") from error
             raise OSError(
                 f"while {doing}, {self} could not be written or read: {error}. What was committed "
                 "before is safe: mend the cause and run the campaign again, it will go on."
             ) from error
-        except sqlite3.DatabaseError as error:
-            raise LogError(
-                f"while {doing}: {self} is damaged ({error}). Go on from a copy, or recover what "
-                "can be read with the sqlite3 shell's .recover."
-            ) from error
+        except (sqlite3.DatabaseError, json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise self._damaged(doing, error) from error
+
+    def _damaged(self, doing: str, error: Exception) -> LogError:
+        return LogError(
+            f"while {doing}: {self} is damaged ({error}). Go on from a copy, or recover what "
+            "can be read with the sqlite3 shell's .recover."
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -160,7 +185,7 @@ class Log:
         """Return what identifies the campaign."""
         with self._explained("reading what the campaign is"):
             rows = self._db.execute("SELECT name, value FROM campaign").fetchall()
-        return {name: value if name == "format" else json.loads(value) for name, value in rows}
+            return {name: value if name == "format" else json.loads(value) for name, value in rows}
 
     def identify(self, campaign: dict[str, Any]) -> None:
         """Write down what the campaign is, or compare it with what was written.
@@ -197,8 +222,9 @@ class Log:
 
     def sessions(self) -> list[tuple[str, int, dict[str, str]]]:
         """Return (time of start, scenarios then done, versions) of every session."""
-        rows = self._db.execute("SELECT started, scenarios, versions FROM session ORDER BY id")
-        return [(started, n, json.loads(text)) for started, n, text in rows]
+        with self._explained("reading the sessions"):
+            rows = self._db.execute("SELECT started, scenarios, versions FROM session ORDER BY id")
+            return [(started, n, json.loads(text)) for started, n, text in rows]
 
     def add_proposal(self, index: int, first: int, description: dict[str, Any]) -> None:
         """Write down a proposal that is used from scenario `first` on, or compare it.
@@ -241,8 +267,7 @@ class Log:
             return
         doing = f"writing scenarios {rows[0][0]} to {rows[-1][0]}"
         with self._explained(doing), self._transaction():
-            marks = ", ".join("?" * len(rows[0]))
-            self._db.executemany(f"INSERT INTO scenario VALUES ({marks})", rows)
+            self._db.executemany(_APPEND, rows)
 
     def read(self, first: int = 0, last: int | None = None) -> Iterator[Record]:
         """Yield the records of scenarios first .. last − 1, checking each.
@@ -254,17 +279,20 @@ class Log:
         """
         expected, end = first, self.count() if last is None else last
         with self._explained(f"reading scenarios from {first}"):
-            rows = self._db.execute(
-                f"SELECT {_COLUMNS} FROM scenario WHERE id >= ? AND id < ? ORDER BY id",
-                (first, end),
-            )
+            rows = self._db.execute(_READ, (first, end))
             for row in rows:
                 if row[0] != expected:
-                    raise LogError(f"{self} is damaged: scenario {expected} is missing.")
+                    raise self._lacks(expected)
                 expected += 1
                 yield _record(row, self)
         if expected != end:
-            raise LogError(f"{self} is damaged: scenario {expected} is missing.")
+            raise self._lacks(expected)
+
+    def _lacks(self, scenario: int) -> LogError:
+        return LogError(
+            f"{self} is damaged: scenario {scenario} is missing, and was there once. "
+            "Go on from a copy."
+        )
 
 
 def _row(record: Record, proposal: int) -> tuple[Any, ...]:
@@ -294,9 +322,14 @@ def _checksum(values: tuple[Any, ...]) -> int:
     return found
 
 
+def _has_kinds(values: list[Any]) -> bool:
+    return len(values) == len(_KINDS) and all(map(isinstance, values, _KINDS))
+
+
 def _record(row: tuple[Any, ...], log: Log) -> Record:
     *values, checksum = row
-    if _checksum(tuple(values)) != checksum:
+    # The checksum says that nothing changed; the kinds, that a log's own process wrote it.
+    if not _has_kinds(values) or _checksum(tuple(values)) != checksum:
         raise LogError(f"{log} is damaged: the checksum of scenario {row[0]} does not match.")
     scenario, _, component, status, crash, decisions, states, action, taken = values[:9]
     states = np.frombuffer(states, dtype="<f8")

@@ -96,7 +96,7 @@ class LoggedScenarios:
         """
         proposals = self.refresh()
         if not proposals:
-            raise LogError(f"{self._log} holds no scenario yet.")
+            raise LogError(f"{self._log} holds no scenario yet; run its campaign first.")
         started = [p for p in proposals if self._samples[p.number].n >= _ENOUGH]
         largest = max(proposals, key=lambda p: self._samples[p.number].n)
         chosen = started[-1] if started else largest

@@ -1,6 +1,7 @@
 """Pictures of a campaign (extra ``plot``), as SVG for its report."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,9 @@ def trajectory(record: Record, names: Sequence[str]) -> str:
     for colour, j, ax in zip(COLOURS, shown, np.atleast_1d(panels), strict=False):
         if states.shape[1]:
             ax.plot(np.arange(len(states)), states[:, j], "o-", ms=2.5, color=colour)
-        ax.set_ylabel(names[j] if j < len(names) else f"state {j}", fontsize=8)
+        # As it stands: users' names are no formulas.
+        name = names[j] if j < len(names) else f"state {j}"
+        ax.set_ylabel(name, fontsize=8, parse_math=False)
         ax.tick_params(labelsize=8)
     np.atleast_1d(panels)[-1].set_xlabel("decision", fontsize=8)
     return svg(np.atleast_1d(panels)[0])
@@ -76,7 +79,10 @@ def svg(ax: Any) -> str:
     matplotlib = import_extra("matplotlib", "plot")
     pyplot = import_extra("matplotlib.pyplot", "plot")
     text = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": "mcvar", "svg.fonttype": "path"}):
+    plain = matplotlib.rc_context({"svg.hashsalt": "mcvar", "svg.fonttype": "path"})
+    with plain, warnings.catch_warnings():
+        # A character that no font here has is drawn as a box.
+        warnings.filterwarnings("ignore", r"(?s)Glyph .* missing from")
         ax.figure.savefig(text, format="svg", metadata={"Date": None})
     pyplot.close(ax.figure)
     return text.getvalue()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, as_number
 from mcvar._jit import adversary
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.identity import identity
@@ -18,6 +18,18 @@ class ProposalError(ValueError):
     ----------
     row : int
         Row of the states it was found at.
+
+    Examples
+    --------
+    Probabilities of the actions that do not sum to one:
+
+    >>> import numpy as np
+    >>> from mcvar.safety import AdversarialProposal, Batch
+    >>> batch = Batch(AdversarialProposal(lambda state: [0.5, 0.6]), 1, [0, 1])
+    >>> batch.decide(np.zeros((2, 1)))
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.proposal.ProposalError: scenario 0, decision 0: ...
     """
 
     def __init__(self, message: str, row: int = 0) -> None:
@@ -99,15 +111,21 @@ class AdversarialProposal:
         threshold: float = 0.0,
         phase: Callable[[Any], int] | None = None,
     ) -> None:
+        try:
+            surrogates = tuple(surrogates)
+        except TypeError:
+            raise TypeError(
+                f"surrogates must be a sequence of callables, got {surrogates!r}."
+            ) from None
         for name, given in [("actions", actions), *(("surrogates", q) for q in surrogates)]:
             if not (callable(given) or hasattr(given, "batch")):
                 raise TypeError(f"{name} must be callable, got {given!r}.")
         self.actions = actions
-        self.surrogates = tuple(surrogates)
+        self.surrogates = surrogates
         self.epsilon = epsilon if callable(epsilon) else _epsilons(epsilon, phase)
         self.phase = phase
         self.defensive = _share("defensive", defensive)
-        self.threshold = float(threshold)
+        self.threshold = as_number("threshold", threshold)
         if not 0 <= self.threshold < 1:
             raise ValueError(f"threshold must lie in [0, 1), got {threshold!r}.")
         self.mixture = self._check_mixture(mixture)
@@ -228,9 +246,10 @@ def _epsilons(epsilon: Any, phase: Any) -> FloatArray:
 
 
 def _share(name: str, value: float) -> float:
-    if not 0 <= value < 1:
+    share = as_number(name, value)
+    if not 0 <= share < 1:
         raise ValueError(f"{name} must lie in [0, 1), got {value!r}.")
-    return float(value)
+    return share
 
 
 def _ask_actions(actions: Any, states: FloatArray) -> FloatArray:
@@ -251,8 +270,8 @@ def _ask_surrogate(surrogate: Any, states: FloatArray, n_actions: int, j: int) -
         rows = batch(states)
         if np.shape(rows) != (len(states), n_actions):
             raise ProposalError(
-                f"surrogate {j} returned shape {np.shape(rows)} for {len(states)} states and "
-                f"{n_actions} actions."
+                f"surrogate {j} returned shape {np.shape(rows)}; expected one challenge for each "
+                f"of {len(states)} states and {n_actions} actions, ({len(states)}, {n_actions})."
             )
         return rows
     every = np.arange(n_actions)

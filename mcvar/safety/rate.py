@@ -21,6 +21,13 @@ class Stratum(NamedTuple):
     mean_weight : float
     rate : float
         What the stratum contributes to the crash rate (raw, without controls).
+
+    Examples
+    --------
+    >>> from mcvar.safety import Stratum
+    >>> stratum = Stratum("2 critical steps", scenarios=40, crashes=3, mean_weight=0.9, rate=1e-6)
+    >>> stratum.crashes / stratum.scenarios
+    0.075
     """
 
     label: str
@@ -108,7 +115,7 @@ class CrashRate:
     upper_standard_error: float = np.nan
     upper_skewness: float = 0.0
 
-    def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.90) -> ConfidenceInterval[float]:
         """Return a two-sided interval, within [0, 1].
 
         Crude runs: Clopper and Pearson's, which never covers less than `level`. Weighted runs:

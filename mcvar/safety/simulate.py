@@ -2,10 +2,10 @@
 
 A simulator is one of
 
-* a callable ``simulator(batch)`` that runs the scenarios of a `Batch` side by side;
+* a callable ``simulator(batch)`` that runs the scenarios of a `mcvar.safety.Batch` side by side;
 * an object with ``reset(rng) -> state`` and ``step(action) -> (state, done, crash)`` or
   ``(state, done, crash, time_to_collision)``, one scenario at a time;
-* a process of its own: `SubprocessSimulator`, which is an object of the second kind.
+* a process of its own: `mcvar.safety.SubprocessSimulator`, which is an object of the second kind.
 
 What a simulator does wrong becomes a row of the log, never a scenario less.
 """
@@ -23,7 +23,17 @@ _MOST_DECISIONS = 100_000  # of one scenario: a simulator beyond it does not end
 
 
 class SimulatorDied(RuntimeError):
-    """The simulator is gone in the middle of a scenario."""
+    """The simulator is gone in the middle of a scenario.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcvar.safety import SubprocessSimulator
+    >>> SubprocessSimulator(["no_such_program"]).reset(np.random.default_rng(1))
+    Traceback (most recent call last):
+    ...
+    mcvar.safety.simulate.SimulatorDied: 'no_such_program' cannot be started: ...
+    """
 
 
 class Step(NamedTuple):
@@ -38,6 +48,12 @@ class Step(NamedTuple):
     crash : bool
     time_to_collision : float
         Least time to collision so far in s, NaN where it is not known.
+
+    Examples
+    --------
+    >>> from mcvar.safety import Step
+    >>> Step(state=[30.0, -2.5], done=True, crash=False, time_to_collision=12.0).crash
+    False
     """
 
     state: Any
@@ -48,7 +64,28 @@ class Step(NamedTuple):
 
 @runtime_checkable
 class StepSimulator(Protocol):
-    """One scenario at a time."""
+    """One scenario at a time.
+
+    Examples
+    --------
+    A car that another one follows ever more closely, or not:
+
+    >>> from mcvar import safety
+    >>> class Following:
+    ...     def reset(self, rng):
+    ...         self.gap = rng.uniform(5, 10)
+    ...         return [self.gap]
+    ...     def step(self, action):        # 0: fall back, 1: come nearer
+    ...         self.gap += (1.0, -1.0)[action]
+    ...         crash = self.gap < 0
+    ...         return safety.Step([self.gap], done=crash or self.gap > 12, crash=crash)
+    >>> proposal = safety.AdversarialProposal(lambda state: [0.5, 0.5])
+    >>> campaign = safety.Campaign(Following(), proposal, None, seed=1)
+    >>> rate = campaign.run(max_scenarios=200, progress=False)
+    >>> low, high = rate.confidence_interval(0.9)
+    >>> rate.scenarios, bool(0 < low < rate.value < high < 1)
+    (200, True)
+    """
 
     def reset(self, rng: np.random.Generator) -> Any:
         """Begin a scenario; return its first state. All randomness comes from `rng`."""
@@ -133,7 +170,9 @@ def _step_through(simulator: StepSimulator, batch: Batch) -> None:
                 batch.finish([row], [step.crash], _as_states(state), step.time_to_collision)
                 break
         else:
-            raise RuntimeError(f"no end after {_MOST_DECISIONS} decisions.")
+            raise RuntimeError(
+                f"no end after {_MOST_DECISIONS} decisions; expected step to say done before."
+            )
 
 
 def _as_states(state: Any) -> Any:

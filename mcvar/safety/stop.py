@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar.safety.flags import FEW_CRASHES
 from mcvar.safety.rate import CrashRate
 
@@ -46,13 +46,13 @@ class RelativeHalfWidth:
     margin: float = 4.0
 
     def __post_init__(self) -> None:
-        if not self.target > 0:
+        if not as_number("target", self.target) > 0:
             raise ValueError(f"target must be positive, got {self.target!r}.")
-        if not 0 < self.confidence < 1:
+        if not 0 < as_number("confidence", self.confidence) < 1:
             raise ValueError(f"confidence must lie in (0, 1), got {self.confidence!r}.")
         as_count("least", self.least, 2)
         as_count("crashes", self.crashes, 0)
-        if not self.margin >= 1:
+        if not as_number("margin", self.margin) >= 1:
             raise ValueError(f"margin must be at least 1, got {self.margin!r}.")
 
     def next_look(self, n: int) -> int:

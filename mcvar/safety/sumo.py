@@ -16,7 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from mcvar._checks import import_extra
+from mcvar._checks import as_count, import_extra
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray
 from mcvar.safety.adapt import Adaptation
@@ -58,7 +58,12 @@ class SumoOvertaking:
 
     def __init__(self, vehicle: dict[str, str] | None = None, roads: int = 50) -> None:
         self.vehicle = dict(HESITANT if vehicle is None else vehicle)
-        self.chunk = roads
+        for name, value in self.vehicle.items():
+            if not (isinstance(name, str) and name.isidentifier() and isinstance(value, str)):
+                raise TypeError(
+                    f"vehicle must map names of vType attributes to text, got {name!r}: {value!r}."
+                )
+        self.chunk = as_count("roads", roads)
 
     @property
     def version(self) -> str:
@@ -78,7 +83,9 @@ class SumoOvertaking:
     def __call__(self, batch: Batch) -> None:
         """Run the scenarios of `batch`, each on its road."""
         if batch.n > self.chunk:
-            raise ValueError(f"{batch.n} scenarios for {self.chunk} roads.")
+            raise ValueError(
+                f"a batch has {batch.n} scenarios for {self.chunk} roads; expected at most as many."
+            )
         sumo = _simulation(self.vehicle, self.chunk)
         states = first_states(batch.uniforms(4))
         _place(sumo, states)
@@ -110,7 +117,7 @@ def sumo_campaign(
     Parameters
     ----------
     store, seed, executor
-        As of `Campaign`; with worker processes, each runs a simulation of its own.
+        As of `mcvar.safety.Campaign`; with worker processes, each runs a simulation of its own.
     vehicle : dict of str, optional
         As of `SumoOvertaking`.
     crude : bool

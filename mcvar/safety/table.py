@@ -30,6 +30,21 @@ def export(store: str | Path, path: str | Path) -> None:
     ------
     ValueError
         Another ending.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from mcvar import safety
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log, table = Path(folder, "run.sqlite"), Path(folder, "run.csv")
+    ...     campaign = safety.Campaign(lambda batch: batch.finish(
+    ...         range(batch.n), batch.decide([[0.0]] * batch.n) == 1, [[1.0]] * batch.n),
+    ...         safety.AdversarialProposal(lambda state: [0.9, 0.1]), log, seed=1)
+    ...     rate = campaign.run(max_scenarios=50, progress=False)
+    ...     safety.export(log, table)
+    ...     len(table.read_text().splitlines())   # the campaign, the columns, and 50 scenarios
+    52
     """
     log = Log(store, create=False)
     try:
@@ -61,6 +76,24 @@ def import_table(path: str | Path, store: str | Path) -> None:
     ------
     LogError
         A log that exists already, or a table that does not hold one.
+
+    Examples
+    --------
+    There and back:
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from mcvar import safety
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log, table, copy = (Path(folder, name) for name in ("a.sqlite", "a.csv", "b.sqlite"))
+    ...     campaign = safety.Campaign(lambda batch: batch.finish(
+    ...         range(batch.n), batch.decide([[0.0]] * batch.n) == 1, [[1.0]] * batch.n),
+    ...         safety.AdversarialProposal(lambda state: [0.9, 0.1]), log, seed=1)
+    ...     rate = campaign.run(max_scenarios=50, progress=False)
+    ...     safety.export(log, table)
+    ...     safety.import_table(table, copy)
+    ...     safety.estimate(copy).value == rate.value
+    True
     """
     if Path(store).exists():
         raise LogError(f"{str(store)!r} exists already; a log is not written over.")
@@ -73,16 +106,28 @@ def import_table(path: str | Path, store: str | Path) -> None:
         about = lines[0][1:] if lines and lines[0].startswith("#") else ""
         rows = iter(csv.DictReader(lines[1:]))
     if not about:
-        raise LogError(f"{str(path)!r} is no table of a safety log.")
-    known = json.loads(about)
+        raise LogError(
+            f"{str(path)!r} is no table of a safety log; expected what safety.export wrote."
+        )
+    waiting: dict[int, list[Record]] = {}
+    place = "its description"
+    try:
+        known = json.loads(about)
+        campaign = {name: v for name, v in known["campaign"].items() if name != "format"}
+        proposals = [(int(k), int(first), dict(found)) for k, first, found in known["proposals"]]
+        for k, row in enumerate(rows):
+            place = f"row {k}"
+            waiting.setdefault(int(row["proposal"]), []).append(_record(row))
+    except (ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+        raise LogError(
+            f"{place} of {str(path)!r} is not as export() writes it: {type(error).__name__}: "
+            f"{error}."
+        ) from error
     log = Log(store)
     try:
-        log.identify({name: v for name, v in known["campaign"].items() if name != "format"})
-        for number, first, description in known["proposals"]:
+        log.identify(campaign)
+        for number, first, description in proposals:
             log.add_proposal(number, first, description)
-        waiting: dict[int, list[Record]] = {}
-        for row in rows:
-            waiting.setdefault(int(row["proposal"]), []).append(_record(row))
         for number, records in waiting.items():
             for first in range(0, len(records), _AT_ONCE):
                 log.append(records[first : first + _AT_ONCE], number)

@@ -68,12 +68,12 @@ class WeightedScenarios:
     @property
     def response(self) -> FloatArray:
         """W 1{crash}, whose expectation is the crash rate; failures count as no crash."""
-        return self.weight * self.crash
+        return np.where(self.crash, self.weight, 0.0)  # a weight may be infinite
 
     @property
     def upper_response(self) -> FloatArray:
         """The same with failures counted as crashes."""
-        return self.weight * (self.crash | self.unknown)
+        return np.where(self.crash | self.unknown, self.weight, 0.0)
 
     def first(self, n: int) -> "WeightedScenarios":
         """Return the first `n` scenarios."""

@@ -39,7 +39,14 @@ _BY_NAME: dict[str, type[Sampler]] = {
 
 
 def as_sampler(sampler: Any) -> Sampler:
-    """Return a sampler for its name, or the sampler itself."""
+    """Return a sampler for its name, or the sampler itself.
+
+    Examples
+    --------
+    >>> from mcvar.samplers import as_sampler
+    >>> as_sampler("sobol")
+    Sobol(replicates=8)
+    """
     if isinstance(sampler, Sampler):
         return sampler
     if isinstance(sampler, str):

@@ -26,6 +26,15 @@ class Stream(Protocol):
 
     They depend on `start` and `count` alone, so that blocks of them may be made anywhere, in any
     order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mcvar.samplers import Sobol
+    >>> from mcvar.targets import as_target
+    >>> stream = Sobol().open(as_target([(0, 1)] * 2), 8, np.random.SeedSequence(1))
+    >>> stream(0, 4).x.shape, stream(4, 4).x.shape
+    ((4, 2), (4, 2))
     """
 
     def __call__(self, start: int, count: int) -> Draws:
@@ -34,7 +43,15 @@ class Stream(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How n evaluations are laid out: `replicates` of `size` draws each."""
+    """How n evaluations are laid out: `replicates` of `size` draws each.
+
+    Examples
+    --------
+    >>> import mcvar
+    >>> plan = mcvar.samplers.Sobol().plan(10_000)
+    >>> plan, plan.n
+    (Plan(replicates=9, size=1024), 9216)
+    """
 
     replicates: int
     size: int
@@ -59,6 +76,18 @@ class Prepared:
         Reasons to suspect the training, in prose.
     description : str
         What was chosen, where the sampler's name does not say it all.
+
+    Examples
+    --------
+    Most samplers need no training, and stay what they are:
+
+    >>> import numpy as np
+    >>> from mcvar.samplers import Sobol
+    >>> from mcvar.targets import as_target
+    >>> goal = as_target([(0, 1)])
+    >>> ready = Sobol().prepare(goal, lambda draws: draws.x, 1000, np.random.SeedSequence(1))
+    >>> ready.target is goal, ready.spent
+    (True, 0)
     """
 
     sampler: "Sampler"
@@ -163,7 +192,14 @@ class UniformStream:
 
 
 def stream_seed(root: int, *key: int) -> np.random.SeedSequence:
-    """Return the seed of one stream of a run: a pure function of the root and its place."""
+    """Return the seed of one stream of a run: a pure function of the root and its place.
+
+    Examples
+    --------
+    >>> from mcvar.samplers import stream_seed
+    >>> stream_seed(1, 0, 3).spawn_key
+    (0, 3)
+    """
     return np.random.SeedSequence(root, spawn_key=key)
 
 

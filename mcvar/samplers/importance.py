@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, as_number
 from mcvar._typing import FloatArray
 from mcvar.samplers.base import (
     Evaluate,
@@ -38,6 +38,7 @@ _LEAST_DRAWS = 50  # expected of a component for its density to serve as a contr
 _ROUNDS = 4  # each drawn from the mixture of the round before
 _FEW_HITS = 10  # per dimension: effective draws below which a power of |w f| is fitted instead
 _TOO_FEW_HITS = 10  # in all, after the last round
+_LEAST_DEFENSIVE = 1e-100  # one over it bounds the weights, and is squared
 _POWERS = (1.0, 0.5, 0.25, 0.12, 0.06)  # of |w f|, tried in turn where hits are few
 
 
@@ -45,7 +46,7 @@ class Importance(Sampler):
     """Importance sampling from a defensive mixture with balance weights.
 
     With `proposals`, points are drawn from their mixture with the target itself. Without, a
-    Gaussian mixture is fitted to |f| in normal coordinates on an eighth of the evaluations, in
+    Gaussian mixture is fitted to ``|f|`` in normal coordinates on an eighth of the evaluations, in
     four rounds (scikit-learn's ``GaussianMixture``, number of components by BIC). Either way the
     component densities serve as controls, unless ``control=None``.
 
@@ -83,8 +84,10 @@ class Importance(Sampler):
         shares: Any = None,
         defensive: float = 0.1,
     ) -> None:
-        if not 0 < defensive < 1:
+        if not _LEAST_DEFENSIVE <= as_number("defensive", defensive) < 1:
             raise ValueError(f"defensive must lie strictly between 0 and 1, got {defensive}.")
+        if proposals is not None and not isinstance(proposals, Sequence):
+            raise TypeError(f"proposals must be a list of laws, got {proposals!r}.")
         if proposals is not None and len(proposals) == 0:
             raise ValueError("proposals is empty; leave it out to have a mixture fitted.")
         self.proposals = proposals

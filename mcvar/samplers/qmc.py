@@ -107,6 +107,14 @@ class Lattice(_Replicated):
     ----------
     Hickernell, "Obtaining O(N^{-2+ε}) convergence for lattice quadrature rules", MCQMC 2000;
     Cools, Kuo & Nuyens, "Constructing embedded lattice rules", SIAM J. Sci. Comput. 28 (2006).
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> est = mcvar.estimate(lambda x: np.exp(x.sum(axis=1)), [(0, 1)] * 3, n=2**13, rng=1,
+    ...                      sampler="lattice")
+    >>> abs(est.value - (np.e - 1) ** 3) < 1e-4
+    True
     """
 
     name: ClassVar[str] = "lattice"
@@ -135,6 +143,14 @@ class Halton(_Replicated):
     References
     ----------
     Owen, "A randomized Halton algorithm in R", arXiv:1706.02808 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> est = mcvar.estimate(lambda x: np.exp(x.sum(axis=1)), [(0, 1)] * 3, n=2**12, rng=1,
+    ...                      sampler=mcvar.samplers.Halton(replicates=16))
+    >>> abs(est.value - (np.e - 1) ** 3) < 1e-2
+    True
     """
 
     name: ClassVar[str] = "halton"

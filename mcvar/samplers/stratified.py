@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mcvar._checks import known_name
+from mcvar._checks import as_count, as_finite_array, known_name
 from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.samplers.base import (
@@ -66,8 +66,16 @@ class Stratified(Sampler):
         bins: tuple[int, ...] | None = None,
     ) -> None:
         self.allocation = known_name("allocation", allocation, ("proportional", "neyman"))
-        if shares is not None and (bins is None or shares.shape != (int(np.prod(bins)),)):
-            raise ValueError("shares need bins, and one share per cell.")
+        if bins is not None:
+            if not isinstance(bins, tuple | list) or not bins:
+                raise TypeError(f"bins must be numbers of cells, one per axis, got {bins!r}.")
+            bins = tuple(as_count("bins", count) for count in bins)
+        if shares is not None:
+            shares = as_finite_array("shares", shares)
+            if bins is None or shares.shape != (int(np.prod(bins)),):
+                raise ValueError("shares need bins, and one share per cell.")
+            if (shares < 0).any() or abs(shares.sum() - 1) > 1e-9:
+                raise ValueError(f"shares must be numbers >= 0 of sum 1, got {shares.tolist()}.")
         self.shares = shares
         self.bins = bins
 
@@ -82,9 +90,14 @@ class Stratified(Sampler):
         needs_uniforms(self.name, target)
         rng = np.random.default_rng(seed)
         bins = self.bins or _bins(size, target.n_uniform)
+        if len(bins) != target.n_uniform:
+            raise ValueError(f"bins has {len(bins)} axes; expected {target.n_uniform}.")
         cells = int(np.prod(bins))
         if cells > size:
-            raise ValueError(f"{size} draws a replicate are too few for {cells} cells.")
+            raise ValueError(
+                f"{size} draws a replicate are too few for {cells} cells; expected at least one "
+                "for each. Draw more, or lower bins."
+            )
         shares = np.full(cells, 1 / cells) if self.shares is None else self.shares
         counts = _allocate(shares, size, rng)
         cell = np.repeat(np.arange(cells), counts)

@@ -22,6 +22,8 @@ Costs = Callable[[FloatArray], FloatArray]  # of directions (L, d): shape (..., 
 def costs_by_blocks(costs: Costs, theta: FloatArray, n: int, runner: Runner | None) -> FloatArray:
     """Return ``costs(theta)`` for clouds of n points, in blocks that fit the cache."""
     blocks = blocks_of(len(theta), n)
+    # The layout in memory, on which the bits of linear algebra depend, is the same everywhere.
+    theta = np.ascontiguousarray(theta)
     if runner is None:
         return np.concatenate([costs(theta[rows]) for rows in blocks], axis=-1)
     keys = [Key(0, rows.start, rows.stop - rows.start) for rows in blocks]

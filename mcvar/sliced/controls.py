@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcvar._checks import check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.control import GaussianSliced, LinearControl, SphericalHarmonics
 from mcvar.control.cumulant_sliced import CumulantSliced, cumulant_moments
@@ -130,6 +131,7 @@ class PairControls:
                 design.draw(stream_root(self._root), r, r + 1) for r in range(design.replicates)
             ]
         means = np.stack([control.features(theta).mean(axis=0) for theta in self._reference])
+        check_magnitude(f"features of the control {name!r}", means)
         covariance = np.atleast_2d(np.cov(means.T)) / len(means)
         return Feature(name, control, means.mean(axis=0), covariance, self._floor)
 

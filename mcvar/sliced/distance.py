@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_count, as_finite_array, known_name, root_entropy
+from mcvar._checks import as_count, as_number, known_name, root_entropy
 from mcvar._typing import FloatArray, Seed
 from mcvar.control import LinearControl
 from mcvar.integrate.combine import independent, replicates
@@ -22,6 +22,7 @@ from mcvar.sliced.result import SlicedWasserstein, assemble
 from mcvar.tasks import Runner
 
 CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
+_HIGHEST_EXPONENT = 100.0
 _LEVEL = 0.95
 _FOLDS = 8
 
@@ -112,7 +113,7 @@ def sliced_wasserstein(
     p = as_exponent(p)
     root = root_entropy(stored_seed(checkpoint, rng))
     n, max_n = as_count("n", n), as_count("max_n", max_n)
-    if rtol is not None and not 0 < float(as_finite_array("rtol", rtol)) < 1:
+    if rtol is not None and not 0 < as_number("rtol", rtol) < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1, got {rtol!r}.")
     if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
@@ -120,7 +121,7 @@ def sliced_wasserstein(
     check_control(control)
     problem = {"method": method, "p": p, "clouds": [pair.x, pair.y]}
     with opened(workers, executor, checkpoint, problem, root) as runner:
-        if method == "auto" and exact.is_cheap(pair):
+        if isinstance(method, str) and method == "auto" and exact.is_cheap(pair):
             return exact_distance(pair, root, runner)
         return _sampled(pair, method, control, rtol, n, max_n, root, runner)
 
@@ -203,15 +204,19 @@ def _looks(first: int, most: int) -> list[int]:
 
 
 def as_exponent(p: Any) -> float:
-    """Return p as a float of at least 1."""
-    value = as_finite_array("p", p)
-    if value.ndim or value < 1:
-        raise ValueError(f"p must be a number of at least 1, got {p!r}.")
-    return float(value)
+    """Return p as a float from 1 to 100, beyond which powers overflow and W_p is the maximum."""
+    value = as_number("p", p)
+    if not 1 <= value <= _HIGHEST_EXPONENT:
+        raise ValueError(
+            f"p must be a number of at least 1 (and at most {_HIGHEST_EXPONENT:g}), got {p!r}."
+        )
+    return value
 
 
 def check_control(control: Any) -> None:
     """Refuse what is neither a name nor a control."""
+    if isinstance(control, LinearControl) and control.needs_score:
+        raise TypeError(f"directions have no score, which {control!r} needs.")
     if control is None or isinstance(control, LinearControl):
         return
     if not isinstance(control, str):
@@ -251,7 +256,7 @@ def combine(
     f: FloatArray, theta: FloatArray, design: Design, control: Any, controls: PairControls
 ) -> tuple[Crossfit, str]:
     """Average costs over directions with a control; return the outcome and its description."""
-    if control == "auto":
+    if isinstance(control, str) and control == "auto":
         outcome = crossfit(f, theta, design.replicates, _choices(len(f), design, controls))
         return outcome, Counter(outcome.names).most_common(1)[0][0]
     feature = _named(control, controls)
@@ -302,7 +307,8 @@ def _with_feature(f: FloatArray, theta: FloatArray, design: Design, feature: Fea
     columns = feature.centred(theta)
     if len(f) < columns.shape[1] + 3:
         raise ValueError(
-            f"{len(f)} directions are too few for {columns.shape[1]} control features."
+            f"{len(f)} directions are too few for {columns.shape[1]} control features; expected "
+            f"n >= {columns.shape[1] + 3}."
         )
     edges = range(0, len(f), design.size)
     values = f[:, np.newaxis]

@@ -9,12 +9,15 @@ import numpy as np
 from mcvar._checks import (
     as_count,
     as_finite_array,
+    as_number,
     as_points,
+    check_magnitude,
     import_extra,
     known_name,
     root_entropy,
 )
 from mcvar._typing import FloatArray, Seed
+from mcvar.result import Status
 from mcvar.samplers import stream_seed
 from mcvar.sliced.directions import KINDS
 from mcvar.sliced.distance import as_exponent
@@ -24,6 +27,9 @@ from mcvar.sliced.gradient import (
     sliced_wasserstein_gradient,
 )
 from mcvar.sliced.reservoir import ReservoirSliced
+
+_EXPLODED = 1e4  # times the extent of the clouds, beyond which no descent would take a point
+_RISEN = 2.0  # times the first loss, more than directions make it vary
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +42,25 @@ class GradientFlow:
         The cloud after the last step.
     history : ndarray, shape (steps,)
         Loss before each step: an estimate, as noisy as the directions leave it.
+    status : {"converged", "suspect"}
+        "suspect": the loss ended higher than it began.
+    reasons : tuple of str
+        What is behind `status`, in prose.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(60, 2)), rng.normal(3.0, 1.0, size=(60, 2))
+    >>> flow = mcvar.sliced.gradient_flow(x, y, steps=20, step_size=0.5, rng=1)
+    >>> flow.points.shape, len(flow.history), bool(flow.history[-1] < flow.history[0])
+    ((60, 2), 20, True)
     """
 
     points: FloatArray
     history: FloatArray
+    status: Status = "converged"
+    reasons: tuple[str, ...] = ()
 
 
 def gradient_flow(
@@ -94,7 +115,8 @@ def gradient_flow(
     Raises
     ------
     ValueError, TypeError
-        Anything the loss refuses; a gradient that is not finite or not of the shape of X.
+        Anything the loss refuses; a loss or gradient that is not finite, or not of the shape of
+        X; points that fly away because steps are too large.
 
     References
     ----------
@@ -113,9 +135,18 @@ def gradient_flow(
     points = as_points("X", X).copy()
     target = as_points("Y", Y)
     steps = as_count("steps", steps)
-    size = float(as_finite_array("step_size", step_size))
+    size = as_number("step_size", step_size)
+    for name, cloud in (("X", points), ("Y", target)):
+        check_magnitude(f"points of {name}", cloud)
+    if points.shape[1] != target.shape[1]:
+        raise ValueError(
+            f"X and Y must have the same dimension, got points in {points.shape[1]} and "
+            f"{target.shape[1]}."
+        )
     if size <= 0:
         raise ValueError(f"step_size must be positive, got {step_size!r}.")
+    centre = target.mean(axis=0)
+    extent = float(max(np.abs(points - centre).max(), np.abs(target - centre).max()))
     evaluate = _loss(loss, n, control, as_exponent(p), root, root_entropy(rng))
     numbers: Any = range(steps)
     if progress:
@@ -126,12 +157,28 @@ def gradient_flow(
         gradient = as_finite_array("gradient", gradient)
         if gradient.shape != points.shape:
             raise ValueError(f"gradient must have shape {points.shape}, got {gradient.shape}.")
-        history[step] = value
-        points = points - size * len(points) * gradient
-        if callback is not None and callback(step, points, float(value)):
+        history[step] = as_number("the loss", value)
+        with np.errstate(over="ignore", invalid="ignore"):
+            points = points - size * len(points) * gradient
+            reach = float(np.abs(points - centre).max())
+        if not reach <= _EXPLODED * extent:
+            raise ValueError(
+                f"the flow diverges: after step {step} points lie {reach:.3g} from the centre of "
+                f"Y, where no point of either cloud began beyond {extent:.3g}; expected a smaller "
+                f"step_size, got {size:g}."
+            )
+        if callback is not None and callback(step, points, float(history[step])):
             history = history[: step + 1]
             break
-    return GradientFlow(points, history)
+    status: Status = "converged"
+    reasons: tuple[str, ...] = ()
+    if history[-1] > _RISEN * max(history[0], 0.0):
+        status = "suspect"
+        reasons = (
+            f"the loss rose from {history[0]:.3g} to {history[-1]:.3g}: step_size={size:g} is too "
+            "large, or the clouds agreed from the start.",
+        )
+    return GradientFlow(points, history, status, reasons)
 
 
 def _loss(
@@ -160,4 +207,11 @@ def _loss(
         )
     if root:
         raise ValueError("root=True cannot change a loss of your own: return its root there.")
-    return lambda step, x, y: SlicedGradient(*loss(x, y))
+
+    def own(step: int, x: FloatArray, y: FloatArray) -> SlicedGradient:
+        found = loss(x, y)
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise TypeError(f"the loss must return (value, gradient (n_x, d)), got {found!r}.")
+        return SlicedGradient(*found)
+
+    return own

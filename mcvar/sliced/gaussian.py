@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.control.gaussian_sliced import mean_root_product
 
@@ -12,7 +12,7 @@ from mcvar.control.gaussian_sliced import mean_root_product
 def sliced_wasserstein_gaussian(m1: Any, C1: Any, m2: Any, C2: Any) -> float:
     """Return SW_2 between N(m1, C1) and N(m2, C2), by quadrature.
 
-    SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ), the last term by two nested
+    ``SW_2² = (|Δ|² + tr C1 + tr C2)/d − 2 E√(θ'C1θ θ'C2θ)``, the last term by two nested
     trapezoidal rules that converge geometrically (`mean_root_product`).
 
     Parameters
@@ -52,6 +52,7 @@ def sliced_wasserstein_gaussian(m1: Any, C1: Any, m2: Any, C2: Any) -> float:
         raise ValueError(
             f"m1 and m2 must have the same shape (d,), got {mean_1.shape} and {mean_2.shape}."
         )
+    check_magnitude("means", np.concatenate([mean_1, mean_2]))
     d = len(mean_1)
     c1, c2 = _covariance("C1", C1, d), _covariance("C2", C2, d)
     shift = mean_1 - mean_2
@@ -69,9 +70,13 @@ def _covariance(name: str, values: Any, d: int) -> FloatArray:
     matrix = matrix.reshape(1, 1) if matrix.size == 1 and d == 1 else matrix
     if matrix.shape != (d, d):
         raise ValueError(f"{name} must have shape ({d}, {d}) or ({d},), got {matrix.shape}.")
+    check_magnitude(f"entries of {name}", matrix)
     scale = float(np.abs(matrix).max())
     if not np.allclose(matrix, matrix.T, rtol=0, atol=1e-8 * scale):
-        raise ValueError(f"{name} must be symmetric.")
+        gap = np.abs(matrix - matrix.T).max()
+        raise ValueError(
+            f"{name} must be symmetric; entries across its diagonal differ by up to {gap:.3g}."
+        )
     least = float(np.linalg.eigvalsh(matrix)[0])
     if least < -1e-8 * scale:
         raise ValueError(

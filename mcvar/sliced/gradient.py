@@ -47,6 +47,15 @@ class SlicedGradient(NamedTuple):
         Estimate of SW_p^p, or of SW_p with ``root=True``.
     gradient : ndarray, shape (n_x, d)
         Its derivative with respect to the points of X.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(50, 2)), rng.normal(1.0, 1.0, size=(40, 2))
+    >>> value, gradient = mcvar.sliced.sliced_wasserstein_gradient(x, y, rng=1)
+    >>> bool(value > 0), gradient.shape
+    (True, (50, 2))
     """
 
     value: float

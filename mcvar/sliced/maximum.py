@@ -38,6 +38,16 @@ class MaxSlicedWasserstein:
         What each start climbed to, from the largest down.
     status : {"converged", "budget"}
         Whether the best climb ended before its iterations did.
+
+    Examples
+    --------
+    Clouds that differ along the second axis alone:
+
+    >>> import numpy as np, mcvar
+    >>> x = np.random.default_rng(1).normal(size=(200, 2))
+    >>> found = mcvar.sliced.max_sliced_wasserstein(x, x + [0.0, 2.0], rng=1)
+    >>> round(found.value, 6), abs(found.direction).round(3).tolist()
+    (2.0, [0.0, 1.0])
     """
 
     value: float

@@ -18,6 +18,7 @@ from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import (
     Cloud,
     as_cloud,
+    check_extent,
     comparison,
     sort_projections,
 )
@@ -83,7 +84,7 @@ def pairwise_sliced_wasserstein(
     (True, (3, 3))
     """
     p = as_exponent(p)
-    ready = _as_clouds(clouds, weights)
+    ready = _as_clouds(clouds, weights, p)
     count, d = len(ready), ready[0].ndim
     design = lay_out("montecarlo" if d == 1 else method, 1 if d == 1 else as_count("n", n), d)
     root = root_entropy(stored_seed(checkpoint, rng))
@@ -120,8 +121,16 @@ class _Collection:
         return out
 
 
-def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None) -> list[Cloud]:
+def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     """Check the clouds, give them one dtype, and centre them together."""
+    both: tuple[tuple[str, Any], ...] = (("clouds", clouds), ("weights", weights))
+    for name, given in both:
+        if given is not None and (
+            np.ndim(given) == 0
+            if isinstance(given, np.ndarray)
+            else not isinstance(given, Sequence)
+        ):
+            raise TypeError(f"{name} must be a sequence, one entry per cloud, got {given!r}.")
     if len(clouds) == 0:
         raise ValueError("clouds is empty; expected at least one array of shape (n, d).")
     if weights is not None and len(weights) != len(clouds):
@@ -135,4 +144,6 @@ def _as_clouds(clouds: Sequence[Any], weights: Sequence[Any] | None) -> list[Clo
         raise ValueError(f"clouds must have the same dimension, got {dims}.")
     dtype = np.result_type(*(cloud.columns.dtype for cloud in ready))
     centre = np.mean([cloud.mean for cloud in ready], axis=0)[:, np.newaxis].astype(dtype)
-    return [Cloud(cloud.columns.astype(dtype) - centre, cloud.weights) for cloud in ready]
+    centred = [Cloud(cloud.columns.astype(dtype) - centre, cloud.weights) for cloud in ready]
+    check_extent(ready, centred, p)
+    return centred

@@ -6,7 +6,7 @@ Two lines move a program over::
     + from mcvar.sliced import sliced_wasserstein_distance
 """
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,6 +15,37 @@ from mcvar._typing import FloatArray
 from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.projection import Pair, as_cloud
+
+
+@overload
+def sliced_wasserstein_distance(
+    X_s: Any,
+    X_t: Any,
+    a: Any = None,
+    b: Any = None,
+    n_projections: int = 50,
+    p: float = 2,
+    projections: Any = None,
+    seed: "int | np.random.RandomState | None" = None,
+    log: Literal[False] = False,
+    scaler: Any = None,
+) -> float: ...
+
+
+@overload
+def sliced_wasserstein_distance(
+    X_s: Any,
+    X_t: Any,
+    a: Any = None,
+    b: Any = None,
+    n_projections: int = 50,
+    p: float = 2,
+    projections: Any = None,
+    seed: "int | np.random.RandomState | None" = None,
+    *,
+    log: Literal[True],
+    scaler: Any = None,
+) -> tuple[float, dict[str, FloatArray]]: ...
 
 
 def sliced_wasserstein_distance(
@@ -27,7 +58,8 @@ def sliced_wasserstein_distance(
     projections: Any = None,
     seed: "int | np.random.RandomState | None" = None,
     log: bool = False,
-) -> Any:
+    scaler: Any = None,
+) -> float | tuple[float, dict[str, FloatArray]]:
     """Return what ``ot.sliced_wasserstein_distance`` returns for the same arguments.
 
     Plain Monte Carlo and no error bar, as there; `mcvar.sliced_wasserstein` does better. Unlike
@@ -50,6 +82,8 @@ def sliced_wasserstein_distance(
         Seed of the directions; the same directions as POT's for the same seed.
     log : bool
         Whether to return the directions and the cost of each as well.
+    scaler : object with ``transform``, or callable, optional
+        Applied to both clouds first.
 
     Returns
     -------
@@ -75,6 +109,11 @@ def sliced_wasserstein_distance(
     0.0
     """
     exponent = as_exponent(p)
+    if scaler is not None:
+        change = getattr(scaler, "transform", scaler)
+        if not callable(change):
+            raise TypeError(f"scaler must have transform() or be callable, got {scaler!r}.")
+        X_s, X_t = change(X_s), change(X_t)
     pair = Pair(as_cloud("X_s", X_s, a, "a"), as_cloud("X_t", X_t, b, "b"), exponent)
     if projections is None:
         columns = random_projections(pair.ndim, as_count("n_projections", n_projections), seed)

@@ -6,7 +6,7 @@ contiguous rows, sorted in place by a compiled distribution sort without the GIL
 fixed in advance, so that any number of threads gives the same bits; they bound the memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mcvar._checks import as_finite_array, as_points
+from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._jit.sorting import accumulate_rows, sort_carrying_rows, sort_long_rows, sort_rows
 from mcvar._jit.wasserstein import equal_costs, pattern_costs, uniform_pattern, weighted_costs
 from mcvar._typing import FloatArray
+from mcvar.exceptions import MagnitudeError
 
 #: float32 or float64, shape (L, n): projections.
 Rows: TypeAlias = npt.NDArray[Any]
@@ -27,6 +28,7 @@ Rows: TypeAlias = npt.NDArray[Any]
 Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
 
 _BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
+_RANGE = {4: 18, 8: 140}  # orders of magnitude of numbers of 4 and 8 bytes that can be squared
 _LONG = 2**18  # points whose cells no longer fit the cache
 _LONG_DIGITS = 13  # bits a pass: cells then far outnumber the points
 _MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
@@ -99,12 +101,16 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
         Points that are not finite or not of shape (n, d); weights that are negative, of the
         wrong shape, or do not sum to one.
     """
-    array = np.asarray(points)
+    try:
+        array = np.asarray(points)
+    except ValueError:
+        array = as_points(name, points)  # raises, and says what it is
     if array.dtype == np.float32 and array.ndim == 2 and array.size:
         if not np.isfinite(array).all():
             as_finite_array(name, array)  # raises, and says where
     else:
-        array = as_points(name, array)
+        array = as_points(name, points)
+    check_magnitude(f"points of {name}", array, 10.0 ** _RANGE[array.dtype.itemsize])
     if weights is None:
         return Cloud(np.ascontiguousarray(array.T))
     mass = as_finite_array(weight_name, weights)
@@ -131,6 +137,26 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
     return Cloud(np.ascontiguousarray(array.T), mass / mass.sum())
 
 
+def check_extent(raw: Iterable[Cloud], centred: Iterable[Cloud], p: float) -> None:
+    """Refuse clouds whose distances overflow or vanish when they are raised to the power p.
+
+    Distances vanish where points are small as they came; once `centred`, points may be zero.
+    """
+    most = 10.0 ** (_RANGE[8] / p)
+    least = max(_largest(cloud) for cloud in raw)
+    reach = max(_largest(cloud) for cloud in centred)
+    if reach > most or 0 < least < 1 / most:
+        raise MagnitudeError(
+            f"points reach {reach:.3g} in size, and with p = {p:g} the squares of the costs are "
+            f"beyond floating-point numbers; expected a size between {1 / most:.2g} and "
+            f"{most:.2g}: change units."
+        )
+
+
+def _largest(cloud: Cloud) -> float:
+    return float(np.abs(cloud.columns).max())
+
+
 class Pair:
     """Two clouds of the same dimension, and the cost of a direction between them.
 
@@ -151,9 +177,11 @@ class Pair:
             x = Cloud(x.columns.astype(wide), x.weights)
             y = Cloud(y.columns.astype(wide), y.weights)
         # A common shift changes no distance, and keeps digits where clouds lie far from zero.
+        raw = (x, y)
         shift = ((x.mean + y.mean) / 2)[:, np.newaxis].astype(x.columns.dtype)
         self.x = Cloud(x.columns - shift, x.weights)
         self.y = Cloud(y.columns - shift, y.weights)
+        check_extent(raw, (self.x, self.y), p)
         self.p = p
         self._compare = comparison(self.x, self.y, p)
 

@@ -14,6 +14,7 @@ from mcvar.sliced.projection import (
     Pair,
     SortedRows,
     as_cloud,
+    check_extent,
     comparison,
     for_blocks,
     sort_projections,
@@ -76,6 +77,7 @@ class SlicedReference:
         self._centre = cloud.mean.astype(cloud.columns.dtype)
         self._cloud = Cloud(cloud.columns - self._centre[:, np.newaxis], cloud.weights)
         self.p = as_exponent(p)
+        check_extent((cloud,), (self._cloud,), self.p)
         self._workers = as_count("workers", workers)
         check_control(control)
         self._control = control
@@ -104,6 +106,7 @@ class SlicedReference:
             (cloud.columns - self._centre[:, np.newaxis]).astype(self._cloud.columns.dtype),
             cloud.weights,
         )
+        check_extent((cloud,), (cloud,), self.p)
         f = np.empty(len(self._theta))
         compare = comparison(cloud, self._cloud, self.p)
 

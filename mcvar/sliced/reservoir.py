@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_count, as_finite_array, known_name, root_entropy
+from mcvar._checks import as_count, as_finite_array, as_number, known_name, root_entropy
 from mcvar._jit.reservoir import keep, mixture_density
 from mcvar._typing import FloatArray, IntArray, Seed
 from mcvar.samplers import stream_seed
@@ -28,10 +28,11 @@ from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.design import best_kind
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import as_exponent
-from mcvar.sliced.gradient import SlicedGradient, of_all_points, slopes
+from mcvar.sliced.gradient import SlicedGradient, as_unit_vectors, of_all_points, slopes
 from mcvar.sliced.projection import Pair, as_cloud
 
 _PEAK = 8.0  # density at the centre of a component, relative to the uniform law
+_ARRAYS = ("directions", "costs", "ages", "weights", "gradient")
 _STATE = ("steps", "root", "directions", "costs", "ages", "weights", "ess", "value", "gradient")
 
 
@@ -110,10 +111,10 @@ class ReservoirSliced:
                 "reservoir holds the difference."
             )
         self.objective = known_name("objective", objective, ("unbiased", "energy"))
-        self.decay = float(as_finite_array("decay", decay))
+        self.decay = as_number("decay", decay)
         if self.decay <= 0:
             raise ValueError(f"decay must be a positive number of steps, got {decay!r}.")
-        self.ess_threshold = float(as_finite_array("ess_threshold", ess_threshold))
+        self.ess_threshold = as_number("ess_threshold", ess_threshold)
         if not 0 <= self.ess_threshold <= 1:
             raise ValueError(f"ess_threshold must lie between 0 and 1, got {ess_threshold!r}.")
         self.p = as_exponent(p)
@@ -234,15 +235,27 @@ class ReservoirSliced:
         if not isinstance(state, dict) or set(state) != set(_STATE):
             found = sorted(state) if isinstance(state, dict) else state
             raise ValueError(f"state must come from get_state: {sorted(_STATE)}, got {found}.")
-        if len(state["directions"]) > self.n_directions - self.n_fresh:
+        held = {name: as_finite_array(name, state[name]).copy() for name in _ARRAYS}
+        theta, gradient = held["directions"], held["gradient"]
+        each = [held[name].shape for name in ("costs", "ages", "weights")]
+        if theta.ndim != 2 or gradient.ndim != 2 or set(each) != {(len(theta),)}:
+            shapes = {name: array.shape for name, array in held.items()}
+            raise ValueError(f"state's arrays have shapes that disagree: {shapes}.")
+        if (k := len(theta)) > self.n_directions - self.n_fresh:
             raise ValueError(
-                f"state holds {len(state['directions'])} directions, the reservoir at most "
+                f"state holds {k} directions, the reservoir at most "
                 f"n_directions - n_fresh = {self.n_directions - self.n_fresh}."
             )
-        self.steps, self._root, self.ess = state["steps"], state["root"], state["ess"]
-        self.directions, self.weights = state["directions"].copy(), state["weights"].copy()
-        self._costs, self._ages = state["costs"].copy(), state["ages"].copy()
-        self._value, self._gradient = state["value"], state["gradient"].copy()
+        if k:
+            as_unit_vectors(theta, theta.shape[1])
+        for name in ("costs", "ages", "weights"):
+            if (held[name] < 0).any():
+                raise ValueError(f"state's {name} must not be negative, got {held[name].min()}.")
+        steps, value = as_count("steps", state["steps"], 0), as_number("value", state["value"])
+        self._root, self.ess = root_entropy(state["root"]), as_number("ess", state["ess"])
+        self.steps, self._value, self._gradient = steps, value, gradient
+        self.directions, self._costs, self.weights = theta, held["costs"], held["weights"]
+        self._ages = held["ages"].astype(np.int64)
 
 
 def _fresh(n: int, d: int, rng: np.random.Generator) -> FloatArray:

@@ -29,6 +29,17 @@ class SlicedWasserstein:
         W_p^p along each of them.
     design : str
         How the directions were made.
+
+    Examples
+    --------
+    >>> import numpy as np, mcvar
+    >>> rng = np.random.default_rng(1)
+    >>> x, y = rng.normal(size=(300, 3)), rng.normal(1.0, 1.0, size=(300, 3))
+    >>> est = mcvar.sliced_wasserstein(x, y, rng=1)
+    >>> bool(np.isclose(est.value, est.power.value ** (1 / est.p)))
+    True
+    >>> est.directions.shape == (est.n, 3), est.contributions.shape == (est.n,)
+    (True, True)
     """
 
     power: Estimate
@@ -76,7 +87,7 @@ class SlicedWasserstein:
         """What is behind `status`, in prose."""
         return self.power.reasons
 
-    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval:
+    def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[float]:
         """Return the interval for SW_p: the roots of the limits for SW_p^p.
 
         Parameters

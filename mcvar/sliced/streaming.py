@@ -16,7 +16,7 @@ from mcvar.samplers import stream_seed
 from mcvar.sliced.crossfit import Choice, crossfit
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent, report
-from mcvar.sliced.projection import SortedRows, as_cloud, sort_in_place
+from mcvar.sliced.projection import SortedRows, as_cloud, check_extent, sort_in_place
 from mcvar.sliced.result import SlicedWasserstein
 
 _COMPACTION = 2  # stream of the coins, apart from those of the directions and their reference
@@ -110,6 +110,7 @@ class StreamingSliced:
             cloud = as_cloud(name, batch)
             if cloud.ndim != d:
                 raise ValueError(f"{name} must have points in {d} dimensions, got {cloud.ndim}.")
+            check_extent((cloud,), (cloud,), self.p)
             sketches.add(self._theta, cloud.columns)
         return self
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from mcvar._checks import as_real_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.targets.basis import ProductBasis
@@ -61,7 +62,19 @@ class Target(ABC):
 
     def transport(self, u: FloatArray) -> Draws:
         """Return the draws made from `u`, with the weights they need, if any."""
-        return Draws.unchecked(x=self.from_uniform(u))
+        return Draws.unchecked(x=self._checked(self.from_uniform(u), len(u)))
+
+    def _checked(self, x: FloatArray, n: int) -> FloatArray:
+        """Refuse what a target of a user's own makes in place of n points."""
+        if isinstance(x, np.ndarray) and x.dtype == np.float64 and x.shape == (n, self.ndim):
+            return x
+        points = as_real_array(f"what {type(self).__name__} makes of uniforms", x)
+        if points.shape != (n, self.ndim):
+            raise ValueError(
+                f"{type(self).__name__} made points of shape {points.shape} of {n} uniforms; "
+                f"expected ({n}, {self.ndim})."
+            )
+        return points
 
     def random(self, n: int, rng: np.random.Generator) -> Draws:
         """Return n independent draws."""
@@ -70,7 +83,10 @@ class Target(ABC):
 
     def logpdf(self, x: FloatArray) -> FloatArray:
         """Log density at ``x (n, d)`` with respect to Lebesgue measure."""
-        raise TypeError(f"{type(self).__name__} has no logpdf, which is needed here.")
+        raise TypeError(
+            f"{type(self).__name__} has no logpdf, which is needed here: define "
+            "logpdf(x: (n, d)) -> (n,) on it."
+        )
 
     def grad_logpdf(self, x: FloatArray) -> FloatArray:
         """Score ∇ log π at ``x (n, d)``, shape (n, d)."""

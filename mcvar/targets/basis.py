@@ -15,7 +15,10 @@ from math import comb
 
 import numpy as np
 
+from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray
+
+_PARAMETERS = {"legendre": 0, "hermite": 0, "laguerre": 1, "jacobi": 2}
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,30 @@ class Family:
         Laws: uniform on [−1, 1]; standard normal; gamma(shape); beta(a, b) on [−1, 1].
     parameters : tuple of float
         (shape − 1,) for Laguerre, (b − 1, a − 1) for Jacobi.
+
+    Examples
+    --------
+    Hermite polynomials, orthonormal under N(0, 1), have a_j = 0 and b_j = j:
+
+    >>> from mcvar.targets import Family
+    >>> [part.tolist() for part in Family("hermite").recurrence(3)]
+    [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]
     """
 
     name: str
     parameters: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        known_name("family", self.name, _PARAMETERS)
+        wanted, given = _PARAMETERS[self.name], np.shape(self.parameters)
+        if given != (wanted,) or not all(value > -1 for value in self.parameters):
+            raise ValueError(
+                f"{self.name} has {wanted} parameters, each above -1; got {self.parameters!r}."
+            )
+
     def recurrence(self, degree: int) -> tuple[FloatArray, FloatArray]:
         """Return a_0..a_{degree−1} and b_1..b_degree."""
+        degree = as_count("degree", degree, 0)
         j = np.arange(degree, dtype=float)
         after = j + 1
         if self.name == "legendre":
@@ -73,6 +93,16 @@ class ProductBasis:
     of_draws : bool
         Whether the coordinates are independent under the law that draws are made from rather
         than under the target, where the two differ.
+
+    Examples
+    --------
+    t₀ and (t₀² − 1)/√2, which have mean 0 and variance 1 under N(0, 1):
+
+    >>> import numpy as np
+    >>> from mcvar.targets import Family, ProductBasis
+    >>> basis = ProductBasis(lambda x: x, (Family("hermite"),))
+    >>> basis.features(np.array([[0.0], [2.0]]), ((0,), (0, 0))).round(3).tolist()
+    [[0.0, -0.707], [2.0, 2.121]]
     """
 
     coordinates: Callable[[FloatArray], FloatArray]

@@ -108,7 +108,7 @@ class Distribution:
     @property
     def family(self) -> Family:
         """Polynomials orthonormal under `coordinates`."""
-        name = _scipy_name(self.law)
+        name = self._name
         if name in ("gamma", "expon"):
             return Family("laguerre", (self._gamma()[1] - 1,))
         if name == "beta":
@@ -116,9 +116,16 @@ class Distribution:
             return Family("jacobi", (b - 1, a - 1))
         return _LEGENDRE
 
+    @property
+    def _name(self) -> str:
+        """Name of the family, where its moments are numbers to tell the parameters from."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            variance = float(self.law.var()) if hasattr(self.law, "var") else 0.0
+        return _scipy_name(self.law) if 0 < variance < np.inf else ""
+
     def coordinates(self, x: FloatArray) -> FloatArray:
         """Map x to the variable of `family`; 2F(x) − 1 where the law has no family of its own."""
-        name = _scipy_name(self.law)
+        name = self._name
         if name in ("gamma", "expon"):
             start, _, scale = self._gamma()
             return np.asarray((x - start) / scale)
@@ -146,6 +153,17 @@ class Distribution:
         variance = float(self.law.var()) / (high - low) ** 2
         total = mean * (1 - mean) / variance - 1
         return mean * total, (1 - mean) * total
+
+
+def check_is_one_law(dimension: int, law: Any) -> None:
+    """Refuse a SciPy law whose parameters are arrays: that is many laws."""
+    parameters = [*getattr(law, "args", ()), *getattr(law, "kwds", {}).values()]
+    shapes = [np.shape(value) for value in parameters] + [getattr(law, "_shape", ())]
+    if is_distribution(law) and any(shapes):
+        raise ValueError(
+            f"dimension {dimension} of the target is a law with parameters of shape "
+            f"{next(shape for shape in shapes if shape)}; expected one law per dimension."
+        )
 
 
 def is_discrete(law: Any) -> bool:

@@ -34,6 +34,18 @@ class MixtureProposal(Target):
     References
     ----------
     Owen & Zhou, "Safe and effective importance sampling", JASA 95 (2000).
+
+    Examples
+    --------
+    N(0, 1), drawn half from itself and half from further out:
+
+    >>> import numpy as np, mcvar
+    >>> from mcvar.targets import MixtureProposal, Normal
+    >>> target = MixtureProposal(Normal([0.0], [1.0]), [Normal([0.0], [1.0]), Normal([4.0], [1.0])],
+    ...                          [0.5, 0.5])
+    >>> est = mcvar.estimate(lambda x: x[:, 0] > 4, target, n=2**12, rng=1)
+    >>> abs(est.value / 3.167e-5 - 1) < 0.05
+    True
     """
 
     def __init__(
@@ -53,7 +65,8 @@ class MixtureProposal(Target):
         for component in components:
             if component.ndim != target.ndim:
                 raise ValueError(
-                    f"a proposal has {component.ndim} dimensions, the target {target.ndim}."
+                    f"a proposal has {component.ndim} dimensions; expected {target.ndim}, as the "
+                    "target has."
                 )
         if target.self_normalized or not target.weights_average_one:
             raise TypeError(f"importance sampling needs a normalised target, got {target!r}.")

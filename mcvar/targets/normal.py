@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg, special
 
-from mcvar._checks import as_finite_array
+from mcvar._checks import as_finite_array, check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.targets.base import TINY, Target
@@ -38,6 +38,8 @@ class Normal(Target):
         if cov.ndim == 0:
             cov = np.full(len(self.mean), float(cov))
         self.ndim = len(self.mean)
+        check_magnitude("mean", self.mean)
+        check_magnitude("cov", cov, 1e280)
         if self.mean.ndim != 1 or cov.shape not in {(self.ndim,), (self.ndim, self.ndim)}:
             raise ValueError(
                 f"mean has shape {self.mean.shape} and cov {cov.shape}; expected (d,) and (d, d)."
@@ -97,7 +99,11 @@ def _diagonal_root(variance: FloatArray) -> tuple[FloatArray, FloatArray, float]
 
 def _matrix_root(cov: FloatArray) -> tuple[FloatArray, FloatArray, float]:
     if not np.allclose(cov, cov.T, rtol=1e-10, atol=0):
-        raise ValueError("cov is not symmetric.")
+        gap = np.abs(cov - cov.T).max()
+        raise ValueError(
+            f"cov is not symmetric: entries across its diagonal differ by up to {gap:.3g}; "
+            "expected a covariance matrix, such as (cov + cov.T) / 2."
+        )
     try:
         root = linalg.cholesky(cov, lower=True)
         inverse = linalg.solve_triangular(root, np.eye(len(cov)), lower=True)

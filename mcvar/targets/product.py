@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from mcvar._checks import check_magnitude
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
+from mcvar.exceptions import MagnitudeError
 from mcvar.targets.base import TINY, Target
 from mcvar.targets.basis import ProductBasis
 from mcvar.targets.marginals import Distribution, Interval, is_discrete
@@ -38,7 +40,11 @@ class Product(Target):
             raise ValueError("a target needs at least one dimension, got an empty sequence.")
         self.marginals = tuple(_as_marginal(j, m) for j, m in enumerate(marginals))
         self.ndim = len(self.marginals)
-        self.mass = float(np.prod([m.mass for m in self.marginals]))
+        with np.errstate(over="ignore", under="ignore"):
+            self.mass = float(np.prod([m.mass for m in self.marginals]))
+        if self.mass == 0:
+            raise MagnitudeError("the volume of the box is too small for a number: change units.")
+        check_magnitude("volumes", np.array([self.mass]), 1e150)
         self.weights_average_one = all(m.is_finite for m in self.marginals)
         sides = [m for m in self.marginals if isinstance(m, Interval) and m.is_finite]
         self.is_box = len(sides) == self.ndim

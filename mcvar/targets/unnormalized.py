@@ -105,7 +105,10 @@ class Unnormalized(Target):
         bad = np.isnan(values) | (values == np.inf)
         if bad.any():
             i = int(bad.argmax())
-            raise NonFiniteError(f"logpdf returned {values[i]} at x = {x[i]}.")
+            raise NonFiniteError(
+                f"logpdf returned {values[i]} at x = {x[i]}; expected a number, or -inf outside "
+                "the support."
+            )
         return values - self.proposal.logpdf(x)
 
     def grad_logpdf(self, x: FloatArray) -> FloatArray:

@@ -34,6 +34,17 @@ CREATE TABLE IF NOT EXISTS task (
 """
 _FILES = ("", "-wal", "-shm")  # of one SQLite database
 _SCANS = ("SELECT * FROM task ORDER BY rowid ASC", "SELECT * FROM task ORDER BY rowid DESC")
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter where damage is in SQLite's own words
+_OUTSIDE = {  # what goes wrong around a file, not in it
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 _logger = logging.getLogger("mcvar")
 
 
@@ -148,7 +159,7 @@ class Checkpoint:
                         self._commit()
         finally:
             if database is not None:
-                with contextlib.suppress(sqlite3.Error):
+                with contextlib.suppress(*_ERRORS):
                     database.close()
             self._lock.close()
 
@@ -168,7 +179,7 @@ class Checkpoint:
     def _told(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             self._dirty = False
             raise CheckpointError(
                 f"checkpoint {self.path} could not be {verb}: {error}. What was finished before "
@@ -181,19 +192,15 @@ class Checkpoint:
         try:
             database = _connect(self.path)
             (application,) = database.execute("PRAGMA application_id").fetchone()
-            if application != _APPLICATION:
-                database.close()
-                raise CheckpointError(
-                    f"{self.path} is an SQLite file of another program; it is left alone."
-                )
-            sound = database.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-            if sound:
+            empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+            ours = application == _APPLICATION or empty  # whoever made it may have died early
+            if ours and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]:
                 with self._told("opened for writing"):
                     _configure(database)
                 return database
             database.close()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+        except _ERRORS as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OUTSIDE:
                 raise CheckpointError(
                     f"checkpoint {self.path} cannot be opened: {error}."
                 ) from error
@@ -202,9 +209,8 @@ class Checkpoint:
     def _create(self, path: Path) -> sqlite3.Connection:
         try:
             database = _connect(path)
-            database.execute(_MARK)
             _configure(database)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
         return database
 
@@ -213,8 +219,8 @@ class Checkpoint:
         meta, tasks = _sound_rows(self.path)
         if not meta:
             raise CheckpointError(
-                f"{self.path} is no checkpoint, or nothing in it can be read any more; move it "
-                "away to start afresh."
+                f"{self.path} is no checkpoint, or nothing in it can be read any more: it is left "
+                "as it is. Move it away to start afresh."
             )
         fresh = Path(f"{self.path}.recovered")
         for suffix in _FILES:
@@ -284,7 +290,7 @@ def stored_about(path: Any) -> dict[str, Any] | None:
     place = _as_path(path)
     if place.is_dir() or _is_empty(place):
         return None
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(place)) as database:
+    with contextlib.suppress(*_ERRORS), contextlib.closing(_connect(place)) as database:
         stored = _read_meta(database, "run")
         return None if stored is None else stored["about"]
     return None
@@ -309,7 +315,7 @@ def read_progress(path: Any) -> Progress:
             for *row, digest in database.execute("SELECT * FROM task"):
                 tasks += 1
                 damaged += digest != _digest(row[0], tuple(row[1:4]), row[4])
-    except sqlite3.Error as error:
+    except _ERRORS as error:
         raise CheckpointError(f"{place} cannot be read as a checkpoint: {error}.") from error
     if stored is None:
         raise CheckpointError(f"{place} is no checkpoint of mcvar.")
@@ -324,14 +330,16 @@ def _as_path(path: Any) -> Path:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Not as a URI: a name with "?" or "%" is a name.
-    return sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+    database = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+    database.text_factory = lambda text: text.decode(errors="replace")
+    return database
 
 
 def _configure(database: sqlite3.Connection) -> None:
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
-    # Whoever made the file may have died before this.
     database.executescript(_SCHEMA)
+    database.execute(_MARK)
 
 
 def _is_empty(path: Path) -> bool:
@@ -358,20 +366,20 @@ def _sound_rows(path: Path) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]
     """Read what can be read of a damaged file, row by row."""
     meta: list[tuple[Any, ...]] = []
     tasks: list[tuple[Any, ...]] = []
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as database:
+    with contextlib.suppress(*_ERRORS), contextlib.closing(_connect(path)) as database:
         for name in ("run", "now"):
-            with contextlib.suppress(sqlite3.Error, AttributeError, ValueError, TypeError):
+            with contextlib.suppress(*_ERRORS, AttributeError, ValueError, TypeError):
                 row = database.execute("SELECT * FROM meta WHERE name = ?", (name,)).fetchone()
                 if row is not None and row[2] == _digest(name, (0, 0, 0), row[1].encode()):
                     meta.append(row)
         # A broken page ends a scan: scans from both ends, and then by number, get around it.
         found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         for scan in _SCANS:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_ERRORS):
                 for row in database.execute(scan):
                     found[row[:4]] = row
         for number in range(1, _most_rows(path)):
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*_ERRORS):
                 row = database.execute("SELECT * FROM task WHERE rowid = ?", (number,)).fetchone()
                 if row is not None:
                     found[row[:4]] = row

@@ -1,6 +1,7 @@
 """What the run asks of executors beyond ``submit``: how many workers, and what replaces a pool."""
 
 import contextlib
+import hashlib
 import importlib
 import multiprocessing
 import os
@@ -14,10 +15,12 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from multiprocessing import shared_memory
 from typing import Any
 
 from mcvar._checks import as_count
 
+_LARGE = 2**18  # bytes of a job beyond which it is worth a place of its own
 _LOSSES = {"KilledWorker", "CommClosedError", "FutureCancelledError"}  # Dask's, by name
 
 
@@ -86,7 +89,63 @@ def replacement(executor: Executor) -> tuple[Executor, bool]:
     return executor, False
 
 
-def dump(thing: Any) -> bytes:
+def end(pool: Executor) -> None:
+    """End a pool of our own at once, with whatever its workers are at."""
+    workers = list((getattr(pool, "_processes", None) or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    for worker in workers:
+        worker.join()
+
+
+class Shared:
+    """A job on its way to worker processes: small ones go with every task, large ones once.
+
+    Attributes
+    ----------
+    executor : Executor
+        Whose workers it is for.
+    reference : tuple of str and object
+        A digest, by which workers remember the job, and what `load` makes it from.
+    """
+
+    def __init__(self, executor: Executor, job: Any) -> None:
+        blob = _dump(job)
+        self.executor = executor
+        self._memory: shared_memory.SharedMemory | None = None
+        source: Any = blob
+        client = getattr(executor, "_client", None)  # Dask's, which keeps data at its workers
+        if len(blob) > _LARGE and client is not None:
+            source = client.scatter(blob)
+        elif len(blob) > _LARGE and type(executor) is ProcessPoolExecutor:
+            self._memory = shared_memory.SharedMemory(create=True, size=len(blob))
+            view: Any = self._memory.buf
+            view[: len(blob)] = blob
+            source = self._memory.name, len(blob)
+        self.reference = hashlib.sha256(blob).hexdigest(), source
+
+    def release(self) -> None:
+        """Give the memory back; tasks that have not begun can no longer be computed."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory.unlink()
+            self._memory = None
+
+
+def load(source: Any) -> Any:
+    """Return the job that a `Shared` was made for. It came through a pipe or memory, not a disk."""
+    if isinstance(source, tuple):
+        memory = shared_memory.SharedMemory(source[0])
+        view: Any = memory.buf
+        try:
+            return pickle.loads(bytes(view[: source[1]]))
+        finally:
+            memory.close()
+    return pickle.loads(source)
+
+
+def _dump(thing: Any) -> bytes:
     """Pickle what goes to worker processes; by cloudpickle, which takes lambdas, if it is there."""
     try:
         return bytes(importlib.import_module("cloudpickle").dumps(thing))

@@ -4,7 +4,7 @@ import logging
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
@@ -89,7 +89,6 @@ class Runner:
         # Monotonic: the clock on the wall may jump.
         self._started = time.monotonic()
         self._deadline = None if max_seconds is None else self._started + max_seconds
-        self.looked_up = 0  # results that the checkpoint had
 
     @property
     def is_limited(self) -> bool:
@@ -101,7 +100,7 @@ class Runner:
         """Time since the runner was made."""
         return time.monotonic() - self._started
 
-    def run(self, job: Job, keys: Sequence[Key], context: str = "") -> Iterator[tuple[Key, Any]]:
+    def run(self, job: Job, keys: Sequence[Key], context: str = "") -> Generator[tuple[Key, Any]]:
         """Yield (key, result) in the order of the keys.
 
         Parameters
@@ -130,7 +129,7 @@ class Runner:
                 self.checkpoint.close()
         finally:
             if self._owned and self._executor is not None:
-                self._executor.shutdown(wait=True, cancel_futures=True)
+                executors.end(self._executor)
 
     def __enter__(self) -> Self:
         return self
@@ -166,10 +165,7 @@ class Runner:
         if self.checkpoint is None:
             return None
         arrays = self.checkpoint.get(context, key)
-        if arrays is None:
-            return None
-        self.looked_up += 1
-        return job.unpack(arrays)
+        return None if arrays is None else job.unpack(arrays)
 
     def _keep(self, key: Key, context: str, arrays: Arrays) -> None:
         if self.checkpoint is not None:
@@ -186,7 +182,7 @@ class Runner:
         fresh, ours = executors.replacement(broken)
         if fresh is not broken:
             if self._owned:
-                broken.shutdown(wait=False, cancel_futures=True)
+                executors.end(broken)
             self._executor, self._owned = fresh, ours
 
 
@@ -206,7 +202,7 @@ class _Flight:
         self._executor: Executor | None = None  # whose workers were counted, and when
         self._counted = 0.0
         self._capacity = 0
-        self._blob: bytes | None = None
+        self._shared: executors.Shared | None = None
         self._looked = 0  # tasks that the checkpoint was asked for
 
     def results(self) -> Iterator[tuple[Key, Any]]:
@@ -225,6 +221,8 @@ class _Flight:
         """Cancel what has not begun, and keep what has landed."""
         for future in self._flying.values():
             future.cancel()
+        if self._shared is not None:
+            self._shared.release()
         while self._runner.checkpoint is not None and not self._landed.empty():
             number, _, future = self._landed.get()
             if self._flying.get(number) is future and _error(future) is None:
@@ -239,14 +237,15 @@ class _Flight:
 
     def _submit(self, head: int) -> None:
         """Fill the flight, from what `head` waits for on."""
-        executor = self._runner._executor
-        assert executor is not None
-        full = self._full(executor)
-        limit = 1 if self._losses >= _CAREFUL else full
-        while len(self._flying) < limit:
-            if not self._waiting and not self._look(head + full * _BUFFERED):
+        while True:
+            executor = self._runner._executor
+            assert executor is not None
+            full = self._full(executor)
+            if len(self._flying) >= (1 if self._losses >= _CAREFUL else full):
                 return
             if not self._waiting:
+                if not self._look(head + full * _BUFFERED):
+                    return
                 continue
             number = self._waiting.popleft()
             self._runner.check_time()
@@ -257,7 +256,7 @@ class _Flight:
                 if not executors.is_loss(error):
                     raise
                 self._lost(number, executor, error)
-                return
+                continue
             self._flying[number] = future
             future.add_done_callback(self._landing(number, executor))
 
@@ -280,14 +279,16 @@ class _Flight:
     def _call(self, executor: Executor, key: Key) -> tuple[Any, ...]:
         if executors.shares_memory(executor):
             return _compute, self._job, key, self._job.input(key)
-        if self._blob is None:
-            self._blob = executors.dump(self._job)
-        return _compute_remotely, self._blob, key, self._job.input(key)
+        if self._shared is None or self._shared.executor is not executor:
+            if self._shared is not None:
+                self._shared.release()
+            self._shared = executors.Shared(executor, self._job)
+        return _compute_remotely, *self._shared.reference, key, self._job.input(key)
 
     def _receive(self) -> None:
         """Wait until a task has landed."""
         checkpoint, runner = self._runner.checkpoint, self._runner
-        while True:
+        while self._flying:
             try:
                 number, executor, future = self._landed.get(timeout=_IDLE)
                 break
@@ -295,6 +296,8 @@ class _Flight:
                 if checkpoint is not None:
                     checkpoint.settle(now=True)
                 runner.check_time()
+        else:
+            return
         if self._flying.get(number) is not future:
             return  # a task that was given up with its pool
         del self._flying[number]
@@ -323,13 +326,10 @@ class _Flight:
             raise LostWorkersError(
                 f"workers died {self._losses} times in a row, the last time on "
                 f"{self._keys[number]}{seed} ({type(error).__name__}: {error}). Its computation "
-                "may exhaust their memory or crash them."
+                "may exhaust their memory or crash them; or they never began, as in a script whose "
+                'calls are not under `if __name__ == "__main__":`.'
             ) from error
-        _logger.warning(
-            "lost workers (%s): %d tasks are sent again",
-            type(error).__name__,
-            len(self._flying) + 1,
-        )
+        _logger.warning("lost workers (%s); what they had is sent again", type(error).__name__)
         self._runner._replace(executor)
         if self._runner._executor is not executor:
             for other in list(self._flying):
@@ -352,17 +352,15 @@ def _compute(job: Job, key: Key, given: Any) -> Arrays:
     return job.pack(job(key, given))
 
 
-_jobs: dict[bytes, Any] = {}  # of a worker process, by what they were pickled to
+_jobs: dict[str, Any] = {}  # of a worker process, by the digest of what they were pickled to
 
 
-def _compute_remotely(blob: bytes, key: Key, given: Any) -> Arrays:
+def _compute_remotely(digest: str, source: Any, key: Key, given: Any) -> Arrays:
     """Run a task in a worker process, which unpickles a job once."""
-    job = _jobs.get(blob)
+    job = _jobs.get(digest)
     if job is None:
-        import pickle
-
-        job = pickle.loads(blob)
+        job = executors.load(source)
         while len(_jobs) >= _REMEMBERED:
             _jobs.pop(next(iter(_jobs)))
-        _jobs[blob] = job
+        _jobs[digest] = job
     return _compute(job, key, given)

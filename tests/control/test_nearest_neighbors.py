@@ -68,9 +68,9 @@ def test_few_points_for_the_mean_widen_the_error_bar():
 
 def test_wrong_input_is_told():
     x, y = np.zeros((5, 2)), np.zeros(5)
-    with pytest.raises(TypeError, match="over target= or points=; give one"):
+    with pytest.raises(TypeError, match="over target= or points=, got neither"):
         NearestNeighbors().fit(x, y)
-    with pytest.raises(TypeError, match="over target= or points=; give one"):
+    with pytest.raises(TypeError, match="over target= or points=, got both"):
         NearestNeighbors(SQUARE, points=x).fit(x, y)
     with pytest.raises(ValueError, match="y has 4 rows; expected 5"):
         NearestNeighbors(SQUARE).fit(x, y[:4])

@@ -5,7 +5,7 @@ import pytest
 from scipy import integrate, stats
 
 from mcvar._jit import stein
-from mcvar.control import kernels
+from mcvar.control import kernels, stein_gram
 from mcvar.control.stein_gram import SteinGram
 from tests import naive_stein
 
@@ -96,6 +96,35 @@ def test_kernels_as_python_agree(order):
         t, kappa, left @ right.T, rows.own, columns.own, rows.g, columns.g, *extra, 2, out
     )
     np.testing.assert_allclose(out, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", KERNELS)
+def test_slope_is_that_of_differences(name, order):
+    kernel = KERNELS[name][0]
+    rng = np.random.default_rng(6)
+    x, s = rng.normal(size=(90, 2)), rng.normal(size=(90, 2))
+    gram = SteinGram(kernel, order)
+    matrix, slope = gram.matrix_and_slope(gram.at(x, s))
+    sides = []
+    for step in (1e-5, -1e-5):
+        moved = kernels.with_length_scale(kernel, SCALE * np.exp(step), exactly=True)
+        moved = SteinGram(moved, order)
+        sides.append(moved.matrix(moved.at(x, s)))
+    np.testing.assert_array_equal(matrix, gram.matrix(gram.at(x, s)))
+    difference = (sides[0] - sides[1]) / 2e-5
+    np.testing.assert_allclose(slope, difference, atol=1e-8 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_slope_as_python_agrees(order, monkeypatch):
+    rng = np.random.default_rng(7)
+    x, s = rng.normal(size=(5, 2)), rng.normal(size=(5, 2))
+    gram = SteinGram(kernels.Product(1.0), order)
+    compiled = gram.matrix_and_slope(gram.at(x, s))[1]
+    value, slope = stein_gram._KERNELS[order]
+    monkeypatch.setitem(stein_gram._KERNELS, order, (value.py_func, slope.py_func))
+    np.testing.assert_allclose(gram.matrix_and_slope(gram.at(x, s))[1], compiled, rtol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2])

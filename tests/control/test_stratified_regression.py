@@ -79,7 +79,7 @@ def test_it_is_a_regressor():
         ((lambda x: side(x) + 1, first, [[0.0], [0.0]]), "expected 0 to 1"),
         ((lambda x: x[:, 0], first, [[0.0], [0.0]]), "whole numbers"),
         ((side, first, [[0.0, 0.0], [0.0, 0.0]]), "h\\(x\\) has 1 columns and mean 2"),
-        ((side, first, [0.0]), "one row for all strata"),
+        ((side, first, [0.0]), "the number H of strata is unknown"),
     ],
 )
 def test_wrong_input(arguments, message):

@@ -1,5 +1,8 @@
 """Bad input gives a clear error, or status "suspect" with a reason; none passes silently."""
 
+import math
+import re
+
 import numba
 import numpy as np
 import pytest
@@ -319,7 +322,7 @@ def test_samplers_made_wrongly(make, error, message):
 @pytest.mark.parametrize(
     ("sampler", "error", "message"),
     [
-        (Importance([stats.norm(0, 1)]), ValueError, "1 dimensions, the target 2"),
+        (Importance([stats.norm(0, 1)]), ValueError, "1 dimensions; expected 2, as the target"),
         (Importance([stats.poisson(3)] * 1), ValueError, "1 dimensions"),
         (Importance([BOX], shares=[1, 2]), ValueError, "1 positive numbers"),
         (Importance([BOX], shares=[-1]), ValueError, "positive"),
@@ -348,7 +351,7 @@ def test_proposals_are_not_ignored_for_unnormalised_targets():
 
 def test_too_many_dimensions():
     with pytest.raises(ValueError, match="256 dimensions, the target needs 300"):
-        mcvar.estimate(f, [(0, 0.01)] * 300, sampler="lattice")
+        mcvar.estimate(f, [(0, 1)] * 300, sampler="lattice")
 
 
 @pytest.mark.parametrize("control", [Polynomial(2, "ridge"), Polynomial(2, "lasso")])
@@ -356,3 +359,32 @@ def test_too_many_dimensions():
 def test_antithetic_pairs_train_penalties_too(control, n):
     est = mcvar.estimate(f, BOX, n=n, sampler="antithetic", control=control, rng=1)
     assert est.value == pytest.approx((np.e - 1) ** 2, abs=6 * est.standard_error)
+
+
+@pytest.mark.parametrize(
+    ("integrand", "options", "note"),
+    [
+        (lambda x: math.exp(-(x[0] ** 2)), {}, "all points at once.*vectorized=False"),
+        (lambda x: 1.0 if x > 0.5 else 0.0, {}, "all points at once.*vectorized=False"),
+        (lambda x, y: x * y, {}, "all points at once"),
+        (math.sin, {"vectorized": False}, r"one point, x of shape \(2,\)"),
+    ],
+)
+def test_integrands_that_expect_another_x_are_told_how_they_are_called(integrand, options, note):
+    with pytest.raises((TypeError, ValueError)) as told:
+        mcvar.estimate(integrand, [(0, 1)] * 2, n=1000, rng=1, **options)
+    assert re.search(note, " ".join(told.value.__notes__))
+
+
+def test_what_has_worked_is_not_told_how_it_is_called():
+    calls = []
+
+    def breaks_later(x):
+        calls.append(len(x))
+        if len(calls) > 3:
+            raise ValueError("out of paper")
+        return x[:, 0]
+
+    with pytest.raises(ValueError, match="out of paper") as told:
+        mcvar.estimate(breaks_later, [(0, 1)], n=2**16, rng=1)
+    assert "points at once" not in " ".join(getattr(told.value, "__notes__", []))

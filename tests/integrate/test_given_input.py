@@ -100,7 +100,7 @@ def test_few_draws_without_a_control_need_no_folds():
 
 
 def test_few_draws_with_a_control_are_refused():
-    with pytest.raises(ValueError, match="9 draws are too few for 5 folds; expected 10"):
+    with pytest.raises(ValueError, match="9 draws are too few for 5 folds; expected at least 10"):
         mcvar.estimate(Y[:9], mcvar.Draws(X[:9]), control=KnownMean(lambda x: x, [0, 0]))
 
 

@@ -7,7 +7,9 @@ import pytest
 
 import mcvar
 from mcvar.control import SteinKernel, VectorSteinKernel
-from mcvar.control.kernels import Gaussian, InverseMultiquadric
+from mcvar.control.kernels import Gaussian, InverseMultiquadric, Matern
+from mcvar.joint import estimation
+from mcvar.joint.tasks import read_tasks
 from tests.harness import check_coverage, check_never_worse, check_unbiased
 from tests.joint.cases import EXACT, VARIANCES, as_tasks, south
 
@@ -24,8 +26,36 @@ def run(seed):
     return mcvar.estimate_jointly(as_tasks(*south(seed, (24, 24))), GIVEN, folds=4)
 
 
+@cache
+def run_unbiased(seed):
+    """The same, without the move towards the fit to all draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(estimation, "_towards", lambda means, corrected: corrected)
+        return mcvar.estimate_jointly(as_tasks(*south(seed, (24, 24))), GIVEN, folds=4)
+
+
 def test_unbiased():
-    check_unbiased(run, EXACT, REPEATS)
+    check_unbiased(run_unbiased, EXACT, REPEATS)
+
+
+def test_no_value_is_far_from_an_unbiased_one():
+    for seed in range(REPEATS):
+        found, unbiased = run(seed), run_unbiased(seed)
+        assert (np.abs(found.value - unbiased.value) <= found.standard_error).all()
+
+
+def test_values_err_less_than_unbiased_ones():
+    errors = {"moved": [], "unbiased": []}
+    for seed in range(12):
+        sheets = read_tasks(as_tasks(*south(seed, (50, 50))))
+        labels = [np.arange(50) % 5] * 2
+        control = VectorSteinKernel(InverseMultiquadric())
+        fits = estimation._out_of_fold(control, sheets, labels, 5)
+        moved = [estimation._towards(fits.means[[t]], part) for t, part in enumerate(fits.by_draws)]
+        for name, parts in {"moved": moved, "unbiased": fits.by_draws}.items():
+            errors[name].append([part.rows.mean() - EXACT[t] for t, part in enumerate(parts)])
+    squares = {name: np.mean(np.square(found), axis=0) for name, found in errors.items()}
+    assert (squares["moved"] / squares["unbiased"]).mean() < 0.9
 
 
 def test_intervals_cover():
@@ -45,16 +75,44 @@ def test_never_worse_than_plain():
     assert (ratio < 0.3).all()
 
 
-def test_one_task_is_as_good_as_a_scalar_control():
+@pytest.mark.parametrize(
+    "options", [{"kernel": Gaussian(1.0), "ridge": 1e-5}, {"order": 2, "polynomial_degree": 1}]
+)
+def test_one_task_equals_the_scalar_control(options):
     x, y, s = south(0, (60, 60))
-    control = VectorSteinKernel(Gaussian(1.0), ridge=1e-5)
-    joint = mcvar.estimate_jointly(as_tasks(x, y, s)[:1], control)
+    joint = mcvar.estimate_jointly(as_tasks(x, y, s)[:1], VectorSteinKernel(**options))
     scalar = mcvar.estimate(
-        y[0], mcvar.Draws(x[0], grad_logpdf=s[0]), control=SteinKernel(Gaussian(1.0), ridge=1e-5)
+        y[0],
+        mcvar.Draws(x[0], grad_logpdf=s[0]),
+        control=SteinKernel(**({"kernel": (InverseMultiquadric(), Matern())} | options)),
     )
-    # The guard may take another candidate in some folds, and the jackknife a wider bar.
-    assert scalar.standard_error / 2 < joint.standard_error[0] < 2 * scalar.standard_error
-    assert abs(joint.value[0] - scalar.value) < 3 * scalar.standard_error
+    np.testing.assert_allclose(joint.value, [scalar.value], rtol=1e-14)
+    np.testing.assert_allclose(joint.standard_error, [scalar.standard_error], rtol=1e-9)
+    assert joint.df[0] == pytest.approx(scalar.df)
+    assert joint.control == (scalar.control,)
+    np.testing.assert_array_equal(joint.task_covariance, [[1.0]])
+
+
+def test_unrelated_tasks_are_estimated_as_if_alone():
+    """B = I: neither value nor error bar of a task knows the other's values."""
+    x, y, s = south(8, (30, 40))
+    control = VectorSteinKernel(Gaussian(1.0), task_covariance=np.eye(2), ridge=1e-3)
+    joint = mcvar.estimate_jointly(as_tasks(x, y, s), control)
+    other = mcvar.estimate_jointly(as_tasks(x, [y[0], np.cos(3 * x[1][:, 0])], s), control)
+    np.testing.assert_allclose(joint.value[0], other.value[0], rtol=1e-12)
+    np.testing.assert_allclose(joint.standard_error[0], other.standard_error[0], rtol=1e-9)
+    assert abs(joint.value[1] - other.value[1]) > 0.1
+
+
+def test_guard_leaves_a_joint_control_that_harms():
+    """Unrelated values that are said to be one and the same spoil the joint control."""
+    x, y, s = south(9, (60, 60))
+    control = VectorSteinKernel(Gaussian(1.5), task_covariance=np.ones((2, 2)), ridge=1e-8)
+    joint = mcvar.estimate_jointly(as_tasks(x, [y[0], np.cos(2 * x[1][:, 0])], s), control)
+    assert not any(name.startswith("VectorSteinKernel") for name in joint.control)
+    exact = np.array([EXACT[0], np.exp(-2 * VARIANCES[1])])
+    assert (joint.variance_reduction > 3).all()
+    assert (np.abs(joint.value - exact) < 4 * joint.standard_error + 1e-3).all()
 
 
 def test_guard_takes_no_control_for_noise():
@@ -115,6 +173,23 @@ def test_error_bars_see_what_close_fits_leave():
         low, high = joint.confidence_interval(0.95)
         covered.append((low <= EXACT) & (high >= EXACT))
     assert np.mean(covered) >= 0.8
+
+
+def test_expectations_of_shared_fits_move_together():
+    means = np.array([[0.0, 0.0, 1.0, 2.0], [1.0, -2.0, 1.0, 2.0], [2.0, -4.0, 1.0, -4.0]])
+    found = estimation._between(means, np.array([0.1, 0.2, 0.3, 0.0]))
+    expected = np.zeros((4, 4))
+    # The second moves against the first; what does not move, or has no error, shares none.
+    expected[0, 1] = expected[1, 0] = -0.1 * 0.2
+    np.testing.assert_allclose(found, expected, atol=1e-15)
+
+
+def test_corrected_values_are_what_is_averaged():
+    joint = run(1)
+    np.testing.assert_allclose([rows.mean() for rows in joint.corrected], joint.value)
+    assert [len(rows) for rows in joint.corrected] == [24, 24]
+    with pytest.raises(ValueError, match="read-only"):
+        joint.corrected[0][0] = 0.0
 
 
 def test_random_folds_repeat_by_seed():

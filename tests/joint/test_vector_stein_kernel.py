@@ -5,7 +5,8 @@ import pytest
 
 from mcvar.control import SteinKernel, VectorSteinKernel
 from mcvar.control.kernels import Gaussian, InverseMultiquadric, Matern
-from mcvar.control.task_covariance import Tasks, _Likelihood
+from mcvar.control.task_covariance import _Likelihood
+from mcvar.control.task_systems import OwnDraws
 from tests.joint.cases import EXACT, south
 
 RANK_ONE = np.outer([1.0, 1.3], [1.0, 1.3])
@@ -86,7 +87,7 @@ def test_gradient_of_the_likelihood(kernel):
     task = np.repeat([0, 1], [9, 7])
     phi = np.eye(2)[task] / np.sqrt([9, 7])
     values = np.concatenate(y) / 2
-    tasks = Tasks(np.concatenate(x), np.concatenate(s), values, phi, task)
+    tasks = OwnDraws(np.concatenate(x), np.concatenate(s), values, phi, task)
     start = np.array([[1.0, 0.5], [0.5, 1.0]])
     problem = _Likelihood(
         tasks, kernel, 1, 1.2, np.array([1e-2, 1e-1]), start, free_ridge=True, free_covariance=True
@@ -102,7 +103,7 @@ def test_likelihood_against_dense_algebra():
     x, y, s = south(5, (6, 5))
     task = np.repeat([0, 1], [6, 5])
     phi = np.eye(2)[task] / np.sqrt([6, 5])
-    tasks = Tasks(np.concatenate(x), np.concatenate(s), np.concatenate(y), phi, task)
+    tasks = OwnDraws(np.concatenate(x), np.concatenate(s), np.concatenate(y), phi, task)
     b, ridges = np.array([[1.0, 0.4], [0.4, 2.0]]), np.array([1e-2, 3e-2])
     problem = _Likelihood(
         tasks, Gaussian(1.3), 1, 1.3, ridges, b, free_ridge=False, free_covariance=False

@@ -335,6 +335,8 @@ def test_wrong_arguments():
         safety.Campaign(3, proposal_of(CHAIN))
     with pytest.raises(TypeError, match="proposal"):
         safety.Campaign(CHAIN, "proposal")
+    with pytest.raises(TypeError, match=r"stop must be a RelativeHalfWidth, .* got 0.3"):
+        campaign_of().run(0.3)
     with pytest.raises(TypeError, match="executor"):
         safety.Campaign(CHAIN, proposal_of(CHAIN), executor=1.5)
     with pytest.raises(ValueError, match="timeout"):

@@ -74,3 +74,29 @@ def test_bad_input(options, error, message):
     arguments = {"X": X, "Y": Y, "steps": 5, "step_size": 0.1, **options}
     with pytest.raises(error, match=message):
         gradient_flow(**arguments, rng=0)
+
+
+@pytest.mark.parametrize("loss", ["auto", ReservoirSliced(rng=0), own])
+@pytest.mark.parametrize("step_size", [30.0, 1e6, 1e200])
+def test_steps_far_too_large_end_in_an_error_that_says_so(loss, step_size):
+    with pytest.raises(ValueError, match=r"the flow diverges: after step \d+ .* smaller step_size"):
+        gradient_flow(X, Y, 200, step_size, loss, rng=1)
+
+
+def test_steps_too_large_for_few_steps_are_suspect():
+    """In d = 3 a step of more than 3 overshoots by more than it was off."""
+    flow = gradient_flow(X, Y, 6, 5.0, rng=1)
+    assert flow.status == "suspect"
+    assert "step_size=5 is too large" in flow.reasons[0]
+    assert np.isfinite(flow.points).all()
+
+
+def test_sound_flows_are_not_suspect():
+    for step_size in (0.01, 0.5, 1.5):
+        flow = gradient_flow(X, Y, 30, step_size, rng=1)
+        assert (flow.status, flow.reasons) == ("converged", ())
+
+
+def test_a_loss_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="the loss holds nan"):
+        gradient_flow(X, Y, 5, 0.1, lambda x, y: (np.nan, 0 * x))

@@ -39,7 +39,7 @@ def fault_run(seed, folder, truth):
             _damage(file, kind, rng)
             rows = 0
         answer = _in_child(lambda kind=kind: _call(file, kind, int(rng.integers(1, 14))))
-        if answer.startswith("error: ") and "move it away" in answer:
+        if answer.startswith("error: ") and "Move it away" in answer:
             happened["beyond use"] += 1
             for suffix in ("", "-wal", "-shm", ".lock"):
                 (folder / f"{file.name}{suffix}").unlink(missing_ok=True)

@@ -128,6 +128,20 @@ def test_workers_that_die_on_everything_are_given_up():
         list(runner.run(PlainJob(), KEYS))
 
 
+class Closed(Executor):
+    """Refuses whatever it is given."""
+
+    _max_workers = 2
+
+    def submit(self, function, *args):
+        raise BrokenExecutor("closed")
+
+
+def test_a_pool_that_takes_nothing_is_given_up():
+    with Runner(Closed()) as runner, pytest.raises(mcvar.LostWorkersError, match="under `if"):
+        list(runner.run(PlainJob(), KEYS))
+
+
 def test_a_block_that_kills_its_worker_is_named(tmp_path):
     with (
         ProcessPoolExecutor(2, get_context("spawn")) as pool,

@@ -187,6 +187,21 @@ def test_controls_targets_and_forms(integrand, target, options, sampler, tmp_pat
         assert digest(kept) == serial
 
 
+def test_linear_algebra_in_other_processes():
+    """Its bits depend on how points lie in memory: pilots, training, draws and directions."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40_000, 3)), rng.normal(size=(40_000, 3))
+    with processes(1) as executor:
+        for options in ({}, {"sampler": "vegas"}, {"sampler": "montecarlo"}):
+            here = mcvar.estimate(product, BOX, n=4000, rng=5, **options)
+            there = mcvar.estimate(product, BOX, n=4000, rng=5, executor=executor, **options)
+            assert digest(here) == digest(there)
+        # A job of a megabyte, which workers find in shared memory.
+        options = {"n": 16, "method": "orthogonal", "rng": 1}
+        here = mcvar.sliced_wasserstein(x, y, **options)
+        assert here.value == mcvar.sliced_wasserstein(x, y, executor=executor, **options).value
+
+
 def test_a_tolerance_that_is_tightened(tmp_path):
     options = {"rng": 1, "sampler": "montecarlo", "max_n": 2**18}
     whole = mcvar.estimate(smooth, BOX, rtol=2e-5, **options)

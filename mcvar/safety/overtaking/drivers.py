@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 import math
 import sys
 from collections.abc import Callable
@@ -86,6 +87,13 @@ def load_driver(path: str) -> tuple[Driver, str]:
     driver : callable
     version : str
         Name and digest of the file's content, which the log keeps.
+
+    Examples
+    --------
+    >>> from mcvar.safety.overtaking import load_driver
+    >>> driver, version = load_driver("attentive")
+    >>> version, bool(driver(25.0, 10.0, 5.0) < 0)     # it brakes when a gap of 10 m closes
+    ('attentive', True)
     """
     if path in DRIVERS:
         return DRIVERS[path], path
@@ -96,7 +104,7 @@ def load_driver(path: str) -> tuple[Driver, str]:
         )
     source = Path(file)
     if not source.is_file():
-        raise ValueError(f"there is no file {file!r}.")
+        raise ValueError(f"there is no file {file!r}; expected path/to/file.py:function.")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     module_name = f"mcvar_driver_{digest}"
     if module_name not in sys.modules:
@@ -114,5 +122,9 @@ def load_driver(path: str) -> tuple[Driver, str]:
         sys.modules[module_name] = module
     driver = getattr(sys.modules[module_name], name, None)
     if not callable(driver):
-        raise ValueError(f"{file} has no function {name!r}.")
+        named = vars(sys.modules[module_name]).items()
+        functions = [n for n, value in named if n[0] != "_" and inspect.isroutine(value)]
+        raise ValueError(
+            f"{file} has no function {name!r}; it has {', '.join(functions) or 'none'}."
+        )
     return driver, f"{name}@{digest}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import as_count
+from mcvar._checks import as_count, as_number
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.batch import Batch
@@ -174,7 +174,10 @@ def crude_run(
     >>> crude_run("sluggish", 10_000, seed=1).scenarios
     10000
     """
-    n, simulator = as_count("n", n), Overtaking(driver)
+    n, seed, simulator = as_count("n", n), as_count("seed", seed, 0), Overtaking(driver)
+    threads = None if threads is None else as_count("threads", threads)
+    if not 0 < as_number("confidence", confidence) < 1:
+        raise ValueError(f"confidence must lie in (0, 1), got {confidence!r}.")
     if not simulator.is_compiled:
         crashes = _crashes_one_by_one(simulator, n, seed, progress)
         return crude_rate(crashes, n, confidence)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar._checks import known_name
+from mcvar._checks import as_finite_array, known_name
 from mcvar._jit import overtaking as kernel
 from mcvar._typing import FloatArray, IntArray
 from mcvar.safety.overtaking.drivers import Driver
@@ -15,7 +15,15 @@ from mcvar.safety.proposal import AdversarialProposal
 
 
 class NaturalisticBehaviour:
-    """Naturalistic probabilities of the background vehicle's 32 actions."""
+    """Naturalistic probabilities of the background vehicle's 32 actions.
+
+    Examples
+    --------
+    >>> from mcvar.safety.overtaking import NaturalisticBehaviour
+    >>> p = NaturalisticBehaviour()([5.0, 25.0, 20.0, 100.0, 0.0, 1.0, 3.0])
+    >>> p.shape, round(float(p.sum()), 12)
+    ((32,), 1.0)
+    """
 
     version = "overtaking behaviour 1"
 
@@ -65,6 +73,13 @@ class DriverTable:
     """
 
     def __init__(self, following: FloatArray, free: FloatArray, name: str) -> None:
+        following, free = as_finite_array("following", following), as_finite_array("free", free)
+        expected = following_nodes()[0].shape, free_nodes().shape
+        if (following.shape, free.shape) != expected:
+            raise ValueError(
+                f"the tables have shapes {following.shape} and {free.shape}; expected "
+                f"{expected[0]} and {expected[1]}, as following_nodes() and free_nodes()."
+            )
         self.following, self.free, self.name = following, free, name
         # Single precision, which fits the processor's caches and is finer than the grid is.
         shape = kernel.N_DECISIONS + 1, kernel.N_BEHIND
