@@ -51,12 +51,12 @@ def legend(ax):
 
 
 def test_compare_draws_values_and_intervals():
-    plain, ours = result(1.2, 0.1), result(np.array([7.0, 1.01]), np.array([1.0, 1e-9]), df=5)
+    plain = result(np.array([7.0, 1.2]), np.array([1.0, 0.1]))
+    ours = result(np.array([7.0, 1.01]), np.array([1.0, 1e-9]), df=5)
     given = pyplot.subplots()[1]
-    ax = plot.compare({"plain": plain}, given, level=0.9)
-    assert ax is given
+    assert plot.compare({"plain": plain}, given) is given
     ax = plot.compare({"plain": plain, "ours": ours}, component=1, level=0.9, reference=1.0)
-    ends = [plain.confidence_interval(0.9), np.array(ours.confidence_interval(0.9))[:, 1]]
+    ends = [np.array(est.confidence_interval(0.9))[:, 1] for est in (plain, ours)]
     np.testing.assert_allclose(bars(ax), ends, rtol=1e-14)
     assert [float(x[0]) for x, _ in markers(ax)] == [1.2, 1.01]
     assert labels(ax) == ["plain", "ours"]
