@@ -102,15 +102,13 @@ for label, mean in (("plain", before.mean), ("controlled", after.controlled_mean
     print(f"  {label:11} {np.sqrt((((mean[:k] - exact) / before.sd[:k]) ** 2).mean()):.5f}")
 
 # %% One picture
-fig, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.2), width_ratios=[2, 1], layout="tight")
+fig, (left, right) = plt.subplots(
+    1, 2, figsize=(10, 4.2), width_ratios=[2, 1], layout="constrained"
+)
 after.plot(left)
 rows = np.arange(k)
 left.plot((exact - after.controlled_mean[:k]) / after.sd[:k], rows, "k|", ms=12, label="exact")
-left.legend(loc="upper center", bbox_to_anchor=(0.5, 1.15), ncols=3, frameon=False, fontsize=8)
-right.barh(np.arange(len(after)), after.gain, color="#0072B2")
-right.set_yticks([])
-right.set_ylim(left.get_ylim())
-right.set_xscale("log")
-right.axvline(1, color="0.5", lw=1)
-right.set_xlabel("gain in variance")
+left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=8)
+mcvar.plot.gain(after, right)
+right.set(yticks=[], xlabel="variance of the plain mean / variance with control")
 fig.savefig("posterior_summary.png", dpi=130)

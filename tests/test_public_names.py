@@ -9,7 +9,6 @@ import pytest
 
 import mcvar
 
-UNLISTED = ("mcvar.plot",)  # a public module without a list: what it defines itself is public
 ROOT = Path(__file__).parent.parent
 
 
@@ -26,16 +25,10 @@ def public_names():
     """(module, name, object) of every public class and function, each once."""
     found = {}
     for module in public_modules():
-        names = [name for name in vars(module) if not name.startswith("_")]
-        if module.__name__ not in UNLISTED:
-            names = module.__all__
-        for name in names:
+        for name in module.__all__:
             value = getattr(module, name)
-            described = inspect.isclass(value) or inspect.isroutine(value)
-            home = getattr(value, "__module__", "")
-            if not described or (module.__name__ in UNLISTED and home != module.__name__):
-                continue
-            found.setdefault(id(value), (module.__name__, name, value))
+            if inspect.isclass(value) or inspect.isroutine(value):
+                found.setdefault(id(value), (module.__name__, name, value))
     return list(found.values())
 
 

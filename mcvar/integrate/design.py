@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from mcvar._pareto import pareto_tail_index
 from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import batch_means, batches, by_label, lag_window
 from mcvar.integrate.combine import Combined
-from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments
 
 _FURTHER = 5  # times as many draws, to which tails are extrapolated

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import special
 
+from mcvar._pareto import pareto_tail_index
 from mcvar._typing import BoolArray, FloatArray
 from mcvar.exceptions import ControlMeanError
 from mcvar.integrate.moment_tally import MomentTally
@@ -109,38 +110,6 @@ def one_row_rules(row: FloatArray) -> list[str]:
         "leaves: it explains all others closely and errs far out, and its error bar may be too "
         "small. Draw more, or choose a polynomial control."
     ]
-
-
-def pareto_tail_index(weights: FloatArray, n: int) -> float:
-    """Tail index k of a generalised Pareto law fitted to the largest of n weights.
-
-    Moments of order 1/k and beyond are infinite.
-
-    References
-    ----------
-    Zhang & Stephens, "A new and efficient estimation method for the generalized Pareto
-    distribution", Technometrics 51 (2009), eqs. 7-9, on the min(n/5, 3√n) largest weights, with
-    the weak prior k ~ 1/2 of Vehtari, Simpson, Gelman, Yao & Gabry, "Pareto smoothed importance
-    sampling", JMLR 25 (2024), appendix C.
-    """
-    m = min(len(weights) - 1, n // 5, int(3 * np.sqrt(n)))
-    if m < 10:
-        return 0.0
-    ordered = np.sort(weights)[-m - 1 :]
-    excess = ordered[1:] - ordered[0]
-    # Weights that repeat are those of a step function, and bounded.
-    if len(np.unique(ordered)) <= m // 2 or excess[-1] <= 1e-12 * ordered[-1]:
-        return -np.inf
-    excess = np.maximum(excess, np.finfo(float).tiny)
-    grid = 30 + int(np.sqrt(m))
-    quartile = excess[int(m / 4 + 0.5) - 1]
-    steps = np.arange(1, grid + 1) - 0.5
-    theta = 1 / excess[-1] + (1 - np.sqrt(grid / steps)) / (3 * max(quartile, 1e-300))
-    shape = np.log1p(-theta[:, np.newaxis] * excess).mean(axis=1)
-    log_likelihood = m * (np.log(-theta / shape) - shape - 1)
-    weight = special.softmax(log_likelihood)
-    fitted = float(np.log1p(-(theta @ weight) * excess).mean())
-    return (m * fitted + 10 * 0.5) / (m + 10)
 
 
 def check_control_means(tally: Tally) -> None:

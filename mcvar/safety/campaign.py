@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from mcvar.safety.proposal import AdversarialProposal, ProposalError, what_went_
 from mcvar.safety.rate import CrashRate
 from mcvar.safety.simulate import check_simulator, chunk_size, play
 from mcvar.safety.stop import RelativeHalfWidth
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _COMMIT_EVERY = 1.0  # seconds of simulation that a kill may cost
 _FREE_DRAWS = {True: 20_000, False: 1_000}  # of the first state: many where states go in batches
@@ -312,6 +315,29 @@ class Campaign:
             and np.array_equal(record.action, logged.action)
         )
         return Replay(record, logged, bool(same))
+
+    def plot(
+        self, ax: "Axes | None" = None, *, control: str = "auto", level: float = 0.90
+    ) -> "Axes":
+        """Draw the rate and its interval against the number of scenarios averaged.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        control : str
+            As in `estimate`.
+        level : float
+            Confidence level of the band.
+
+        Raises
+        ------
+        LogError
+            No scenario has been run yet.
+        """
+        from mcvar.safety.pictures import rate_over_scenarios
+
+        return rate_over_scenarios(self._logged.history(control), level, ax)
 
     def report(self, path: str | Path, control: str = "auto") -> None:
         """Write the report, one HTML file."""

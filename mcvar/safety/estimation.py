@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mcvar._checks import as_number, known_name
+from mcvar._pareto import pareto_tail_index
 from mcvar._typing import FloatArray, IntArray
 from mcvar.integrate import combine
-from mcvar.integrate.diagnose import pareto_tail_index
 from mcvar.moments import Moments
 from mcvar.safety.controls import (
     CONTROLS,

@@ -62,7 +62,7 @@ def write_report(log: Log, path: str | Path, control: str = "auto") -> None:
         _table("Numbers", ("", ""), _numbers(rate), number=1),
         _figure(
             "The rate over scenarios",
-            pictures.rate_over_scenarios(logged.history(control), rate.confidence),
+            pictures.svg(pictures.rate_over_scenarios(logged.history(control), rate.confidence)),
             "Estimate and interval against the number of scenarios averaged.",
         ),
         _figure(

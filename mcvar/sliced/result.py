@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mcvar._typing import FloatArray
-from mcvar.plot import axes
+from mcvar.plot.style import BLUE, ORANGE, axes, tidy
 from mcvar.result import ConfidenceInterval, Estimate, Status, concise
 
 if TYPE_CHECKING:
@@ -110,13 +110,15 @@ class SlicedWasserstein:
             Confidence level of the band.
         """
         ax = axes(ax, figsize=(5.5, 3.5))
-        ax.plot(np.sort(self.contributions), ".", color="#0072B2", label="one direction")
+        power = f"W_{{{self.p:g}}}^{{{self.p:g}}}"
+        ax.plot(np.sort(self.contributions), ".", color=BLUE, label="one direction")
         low, high = self.power.confidence_interval(level)
-        ax.axhline(self.power.value, color="#D55E00", lw=1, label=f"SW_{self.p:g}^{self.p:g}")
-        ax.axhspan(low, high, color="#D55E00", alpha=0.25, lw=0, label=f"{level:.0%} interval")
-        ax.set(xlabel="directions, in order of size", ylabel=f"W_{self.p:g}^{self.p:g}")
+        mean = f"$S{power}$ = {self.power.value:.4g} ± {(high - low) / 2:.2g}"
+        ax.axhline(self.power.value, color=ORANGE, lw=1, label=mean)
+        ax.axhspan(low, high, color=ORANGE, alpha=0.25, lw=0, label=f"{level:.0%} interval")
+        ax.set(xlabel="directions, in order of size", ylabel=f"${power}$ along a direction")
         ax.legend(frameon=False)
-        return ax
+        return tidy(ax)
 
     def __repr__(self) -> str:
         parts = [concise(self.value, self.standard_error), f"p={self.p:g}", f"n={self.n}"]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import mcvar
-from mcvar.integrate.diagnose import pareto_tail_index
+from mcvar._pareto import pareto_tail_index
 from mcvar.samplers import Importance, Stratified
 
 
