@@ -198,7 +198,7 @@ def claims_fresh(quick: bool) -> Iterator[Claim]:
 
 def claims_coverage(quick: bool) -> Iterator[Claim]:
     warnings.simplefilter("ignore")
-    yield from coverage(posed(quick), 2**12, 20 if quick else 200)
+    yield from coverage(posed(quick), 2**12, 10 if quick else 200)
     if not quick:
         yield from coverage(posed(quick), 2**16, 200)
 

@@ -107,14 +107,13 @@ def claims(quick: bool) -> Iterator[Claim]:
         sizes = [(1000, 3, 1000), (10_000, 3, 1000), (100_000, 3, 200), (1_000_000, 3, 50)]
         sizes.append((10_000, 64, 500))
         if quick:
-            sizes = [(1000, 3, 100), (10_000, 3, 50)]
+            sizes = [(1000, 3, 100)]
         for n, d, count in sizes:
             for dtype in (np.float64, np.float32):
                 repeats = max(3, min(12, 10**8 // (3 * n * count * d)))
                 yield from compare(n, n, d, count, dtype=dtype, repeats=repeats)
-        for n, m, count in [(1000, 1500, 300), (10_000, 7000, 100)] + (
-            [] if quick else [(100_000, 70_000, 50)]
-        ):
+        sizes = [(1000, 1500, 300), (10_000, 7000, 100), (100_000, 70_000, 50)]
+        for n, m, count in [(1000, 1500, 50)] if quick else sizes:
             yield from compare(n, m, 3, count)
             yield from compare(n, m, 3, count, weighted=True)
         yield from threads_and_memory(10_000 if quick else 100_000, 100)

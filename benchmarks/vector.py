@@ -29,7 +29,7 @@ RECORDED = {
 
 def claims(quick: bool) -> Iterator[Claim]:
     repeats = 3 if quick else 20
-    for name, (theirs, of_monte_carlo) in RECORDED.items():
+    for name, (theirs, of_monte_carlo) in list(RECORDED.items())[:: 3 if quick else 1]:
         problem = PROBLEMS[name]()
         errors: dict[str, list[np.ndarray]] = {"plain": [], "fit": [], "estimate": []}
         for seed in range(FIRST_SEED, FIRST_SEED + repeats):
