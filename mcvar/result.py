@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, 
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_count, as_number
+from mcvar._checks import as_count, as_real_array
 from mcvar._typing import FloatArray
 
 if TYPE_CHECKING:
