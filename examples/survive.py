@@ -75,7 +75,8 @@ if __name__ == "__main__" and len(sys.argv) > 1:
 # %% Start it, watch its checkpoint, kill it; start it again
 def watch(file, began, enough=np.inf):
     """Run until it ends, or has made `enough` evaluations: seconds, and results on disk."""
-    process = subprocess.Popen([sys.executable, __file__, file], start_new_session=True)
+    this = carry.__code__.co_filename  # notebooks and galleries have no __file__
+    process = subprocess.Popen([sys.executable, this, file], start_new_session=True)
     seen = []
     while process.poll() is None:
         time.sleep(0.05)
