@@ -3,18 +3,19 @@
     python -m benchmarks.overhead [--quick]
 
 Every round times the bare loop and then each case; ratios are taken within a round and their
-median and range over rounds are printed. Compilation is done before the clock starts.
+median and range over rounds are given. Compilation is done before the clock starts.
 """
 
 import argparse
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 
 import numba
 import numpy as np
 
 import mcvar
+from benchmarks.record import Claim, interleaved, show, time_ratio
 
 D = 5
 BOX = [(0, 1)] * D
@@ -58,7 +59,10 @@ CASES = {
     "NumPy integrand, Monte Carlo": (vectorised, {"sampler": "montecarlo", "control": None}),
     "NumPy integrand, Sobol'": (vectorised, {"sampler": "sobol", "control": None}),
     "njit integrand, Sobol'": (jitted, {"sampler": "sobol", "control": None}),
-    "NumPy integrand, VEGAS map": (vectorised, {"sampler": "vegas", "control": None}),
+    "NumPy integrand, VEGAS map, training included": (
+        vectorised,
+        {"sampler": "vegas", "control": None},
+    ),
     "control regression, degree 2": (
         vectorised,
         {"sampler": "montecarlo", "control": mcvar.control.Polynomial(2)},
@@ -68,12 +72,6 @@ CASES = {
         {"sampler": "montecarlo", "control": mcvar.control.Polynomial(3)},
     ),
 }
-
-
-def clock(run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def peak_memory(n: int, control: str) -> float:
@@ -88,28 +86,30 @@ def peak_memory(n: int, control: str) -> float:
     return int(subprocess.check_output([sys.executable, "-c", code], text=True)) / 1024
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="N = 1e6, 3 rounds")
-    parser.add_argument("--memory", type=float, default=1e8, help="draws of the memory check")
-    options = parser.parse_args()
-    n, rounds = (10**6, 3) if options.quick else (10**7, 7)
+def claims(quick: bool) -> Iterator[Claim]:
+    n, rounds = (10**6, 3) if quick else (10**7, 7)
     bare(10)
     for f, arguments in CASES.values():
-        mcvar.estimate(f, BOX, n=2**21, rng=1, **arguments)
-    ratios: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(rounds):
-        for name, (f, arguments) in CASES.items():
-            reference = clock(lambda: bare(n))
-            own = clock(lambda f=f, a=arguments: mcvar.estimate(f, BOX, n=n, rng=1, **a))
-            ratios[name].append(own / reference)
-    print(f"N = {n:.0e}, d = {D}, ratio to the bare loop: median [least, largest]")
-    for name, values in ratios.items():
-        print(f"{name:32} {np.median(values):6.2f} [{min(values):.2f}, {max(values):.2f}]")
+        mcvar.estimate(f, BOX, n=2**20 if quick else 2**21, rng=1, **arguments)
+    for name, (f, arguments) in CASES.items():
+        times = interleaved(
+            rounds,
+            lambda: bare(n),
+            lambda f=f, a=arguments: mcvar.estimate(f, BOX, n=n, rng=1, **a),
+        )
+        yield Claim(
+            "overhead", name, "times the bare loop", **time_ratio(times[:, 1], times[:, 0]),
+            peers=("numba",), par=1.0, lower_is_better=True,
+        )  # fmt: skip
+    draws = 10**6 if quick else 10**8
     for control in ("None", "'auto'"):
-        peak = peak_memory(int(options.memory), control)
-        print(f"peak memory at N = {options.memory:.0e}, control={control}: {peak:.0f} MB")
+        yield Claim(
+            "memory", f"n = {draws:.0e}, control={control}", "peak of a fresh process",
+            peak_memory(draws, control), unit="MB",
+        )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="N = 1e6, 3 rounds")
+    show(claims(parser.parse_args().quick))

@@ -12,9 +12,11 @@ from it, and 200 scenarios more; as many campaigns as the seconds allow. --crude
 import argparse
 import dataclasses
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
+from benchmarks.record import Claim, interleaved, show
 from mcvar import safety
 from mcvar.safety.estimation import estimate_rate
 from mcvar.safety.overtaking import (
@@ -48,29 +50,48 @@ def tests(rate: safety.CrashRate) -> float:
     return rate.used * (rate.relative_half_width / TARGET) ** 2
 
 
-def tests_needed(quick: bool) -> None:
-    n = 5_000 if quick else 100_000
+def tests_needed(quick: bool) -> Iterator[Claim]:
+    """Tests for a relative half-width of 0.3 at 90 %, and how many times fewer than others take."""
+    n = 2_000 if quick else 100_000
     one = overtaking_proposal(["usual"], 0.1, defensive=0.0)
     mixture = overtaking_proposal()
-    print(f"tests for a relative half-width of {TARGET} at 90 %")
-    print(
-        "driver | naturalistic | one surrogate, eps 0.1 | mixture | + global | + ordinal | + value "
-        "| adapted, pilot included | ratio to one surrogate | to naturalistic"
-    )
-    for driver in DRIVERS:
+    for driver in list(DRIVERS)[: 1 if quick else None]:
         crude = 30.07 / CRUDE[driver]
         single = tests(estimate_rate(sample_of(driver, one, n, 1), "none"))
+        yield _needed(driver, "naturalistic", crude)
+        yield _needed(driver, "one surrogate", single)
+        start = time.process_time()
         sample = sample_of(driver, mixture, n, 2)
-        rates = [estimate_rate(sample, c) for c in ("none", "global", "ordinal", "value")]
+        weighted = (time.process_time() - start) / n
+        for control in ("none", "global", "ordinal", "value"):
+            name = "mixture" if control == "none" else f"+ {control}"
+            yield _needed(driver, name, tests(estimate_rate(sample, control)))
         adapted = []
-        for seed in range(2 if quick else 8):
+        for seed in range(1 if quick else 8):
             campaign = overtaking_campaign(driver, seed=seed)
             rate = campaign.run(max_scenarios=1_000 + PILOT, progress=False)
             adapted.append(PILOT + tests(rate))
-        total = float(np.median(adapted))
-        cells = [crude, single, *(tests(rate) for rate in rates), total]
-        print(driver, *(f"{cell:.3g}" for cell in cells), f"{single / total:.3g}",
-              f"{crude / total:.3g}", sep=" | ", flush=True)  # fmt: skip
+        found = np.array(adapted)
+        yield _needed(driver, "adapted, pilot included", float(np.median(found)),
+                      low=float(found.min()), high=float(found.max()), repeats=len(found),
+                      spread="range of campaigns")  # fmt: skip
+        start = time.process_time()
+        crude_run(driver, 200_000, 1, threads=1)
+        slower = (time.process_time() - start) / 200_000 / weighted
+        for name, needed in (("one surrogate", single), ("crude Monte Carlo", crude)):
+            ratios = needed / found
+            common = {"low": float(ratios.min()), "high": float(ratios.max()), "par": 1.0,
+                      "repeats": len(found), "spread": "range of campaigns"}  # fmt: skip
+            yield Claim("safety_ratio", driver, f"tests, {name} / adapted",
+                        float(np.median(ratios)), **common)  # fmt: skip
+            if name != "one surrogate":  # which takes as long a scenario
+                common |= {key: common[key] * slower for key in ("low", "high")}
+                yield Claim("safety_ratio", driver, f"tests x time, {name} / adapted",
+                            float(np.median(ratios)) * slower, **common)  # fmt: skip
+
+
+def _needed(driver: str, column: str, value: float, **spread) -> Claim:
+    return Claim("safety_tests", driver, column, float(value), unit="scenarios", **spread)
 
 
 def rows_of(sample: WeightedScenarios, first: int, n: int) -> WeightedScenarios:
@@ -82,11 +103,10 @@ def rows_of(sample: WeightedScenarios, first: int, n: int) -> WeightedScenarios:
     return dataclasses.replace(sample, **fields)
 
 
-def coverage(quick: bool) -> None:
-    repeats, n = (50 if quick else 400), 1_000
-    print(f"\ncoverage of 90 % intervals at n = {n}, {repeats} repeats, without adaptation")
-    print("driver | covered (auto) | flagged heavy-tail | missed without a flag | variance ratio")
-    for driver in DRIVERS:
+def coverage(quick: bool) -> Iterator[Claim]:
+    """Coverage of 90 % intervals at n = 1000, without adaptation."""
+    repeats, n = (10 if quick else 400), 1_000
+    for driver in list(DRIVERS)[: 1 if quick else None]:
         sample = sample_of(driver, overtaking_proposal(), n * repeats, 3)
         truth = estimate_rate(sample).value
         if driver == "sluggish":  # for which the proposal cannot be trusted
@@ -99,8 +119,12 @@ def coverage(quick: bool) -> None:
             flagged.append(rate.flagged("heavy-tail"))
             silent.append(not covered[-1] and not flagged[-1])
             gains.append(rate.variance_reduction)
-        shares = [f"{np.mean(found):.3f}" for found in (covered, flagged, silent)]
-        print(driver, *shares, f"{np.median(gains):.3g}", sep=" | ", flush=True)
+        columns = {"covered": covered, "flagged": flagged, "missed without a flag": silent}
+        for column, found in columns.items():
+            yield Claim("safety_coverage", driver, column, float(np.mean(found)), repeats=repeats,
+                        unit="share")  # fmt: skip
+        yield Claim("safety_coverage", driver, "raw over controlled variance",
+                    float(np.median(gains)), repeats=repeats, par=1.0)  # fmt: skip
 
 
 def adapted_coverage(driver: str, seconds: float) -> None:
@@ -127,21 +151,31 @@ def adapted_coverage(driver: str, seconds: float) -> None:
     print(*(f"{cell:.3f}" for cell in [*cells, np.std(ratios)]), sep=" | ", flush=True)
 
 
-def speed() -> None:
+def speed(quick: bool) -> Iterator[Claim]:
+    """Scenarios per second of one core."""
     crude_run("attentive", 1_000, threads=1)
     proposal = overtaking_proposal()
     sample_of("attentive", proposal, 100, 1)
-    naturalistic, weighted = [], []
-    for seed in range(5):
-        start = time.perf_counter()
-        crude_run("attentive", 500_000, seed, threads=1)
-        naturalistic.append(500_000 / (time.perf_counter() - start))
-        start = time.perf_counter()
-        estimate_rate(sample_of("attentive", proposal, 10_000, seed))
-        weighted.append(10_000 / (time.perf_counter() - start))
-    print("\nscenarios per second on one core (best and median of 5)")
-    for name, found in (("naturalistic", naturalistic), ("weighted, two surrogates", weighted)):
-        print(f"{name} | {max(found):,.0f} | {np.median(found):,.0f}", flush=True)
+    n = 1_000 if quick else 10_000
+    seconds = np.array([
+        interleaved(
+            1,
+            lambda seed=seed: crude_run("attentive", 50 * n, seed, threads=1),
+            lambda seed=seed: estimate_rate(sample_of("attentive", proposal, n, seed)),
+        )[0]
+        for seed in range(5)
+    ])  # fmt: skip
+    for k, (name, count) in enumerate((("naturalistic", 50 * n), ("weighted, estimated", n))):
+        rates = count / seconds[:, k]
+        yield Claim("safety_speed", name, "scenarios a second of one core", float(np.median(rates)),
+                    float(rates.min()), float(rates.max()), "range of rounds", 5, unit="a second",
+                    )  # fmt: skip
+
+
+def claims(quick: bool) -> Iterator[Claim]:
+    yield from speed(quick)
+    yield from tests_needed(quick)
+    yield from coverage(quick)
 
 
 def crude_check() -> None:
@@ -162,6 +196,4 @@ if __name__ == "__main__":
         for driver in ("attentive", "brisk"):
             adapted_coverage(driver, options.adapted / 2)
     else:
-        speed()
-        tests_needed(options.quick)
-        coverage(options.quick)
+        show(claims(options.quick))

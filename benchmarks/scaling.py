@@ -1,6 +1,6 @@
 """The task layer: what a task costs, what processes gain, where a driver saturates, what faults do.
 
-``python -m benchmarks.scaling``; with ``--faults 1000`` the random faults alone.
+``python -m benchmarks.scaling [--quick]``; with ``--faults 1000`` the random faults alone.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import mcvar
+from benchmarks.record import Claim, show, time_ratio
 from mcvar.tasks import Checkpoint, Key, Runner
 
 BOX = [(0, 1)] * 3
@@ -66,25 +67,27 @@ def overhead(quick):
             ),
         ):
             seconds = timed(lambda extra=extra: mcvar.estimate(waits, BOX, **options, **extra))
-            rows.append((name, f"{seconds / (0.1 * n / 64) - 1:.2%}"))
+            rows.append((name, seconds / (0.1 * n / 64)))
     return rows
 
 
 def two_processes(quick):
-    """Time of one worker process over that of two, on an integrand that computes."""
+    """Times of one worker process over those of two, on an integrand that computes."""
     n = 64 * (20 if quick else 60)
     options = {"n": n, "sampler": "montecarlo", "control": None, "batch_size": 64, "rng": 1}
     times = []
-    for workers in (1, 2):
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, context) as one, ProcessPoolExecutor(2, context) as two:
+        for pool in (one, two):
             mcvar.estimate(smooth, BOX, executor=pool, **options)
+        for _ in range(2 if quick else 5):
             times.append(
-                min(
+                [
                     timed(lambda pool=pool: mcvar.estimate(works, BOX, executor=pool, **options))
-                    for _ in range(1 if quick else 3)
-                )
+                    for pool in (one, two)
+                ]
             )
-    return times[0] / times[1]
+    return np.array(times)
 
 
 class Simulated(Executor):
@@ -180,22 +183,27 @@ def faults(count):
     return happened, failed
 
 
-def main(quick=False):
-    print("| tasks of 0.1 s | beyond the integrand |\n| --- | --- |")
-    for name, share in overhead(quick):
-        print(f"| {name} | {share} |")
-    print(f"\ntwo processes against one: {two_processes(quick):.2f} times as fast")
+def claims(quick):
+    """Yield what a task costs, what a second process gains, memory, and where drivers saturate."""
+    for name, ratio in overhead(quick):
+        yield Claim("tasks", name, "time over that of the integrand", ratio,
+                    note="tasks of 0.1 s, wall time")  # fmt: skip
+    times = two_processes(quick)
+    yield Claim("tasks", "two worker processes", "speed over one",
+                **time_ratio(times[:, 0], times[:, 1]), note="wall time", par=1.0)  # fmt: skip
     n, worker, driver = memory(quick)
-    print(f"peak memory at n = {n:.0e}: worker {worker:.0f} MB, driver {driver:.0f} MB")
-    print("\n| simulated workers | seconds a task | checkpoint | driver, us a task | busy |")
-    print("| --- | --- | --- | --- | --- |")
-    for workers in (10, 100, 1000):
+    yield Claim("tasks_memory", f"n = {n:.0e}", "worker", worker, unit="MB")
+    yield Claim("tasks_memory", f"n = {n:.0e}", "driver", driver, unit="MB")
+    for workers in (100,) if quick else (10, 100, 1000):
         for seconds in (0.1, 1.0, 10.0):
             for checkpoint in (False, True):
                 tasks = (3 if quick else 20) * max(workers, 300)
                 cost, busy = simulated(workers, seconds, tasks, checkpoint)
-                kept = "yes" if checkpoint else "no"
-                print(f"| {workers} | {seconds:g} | {kept} | {cost * 1e6:.0f} | {busy:.1%} |")
+                row = f"{workers} workers, {seconds:g} s a task"
+                kept = "with a checkpoint" if checkpoint else "without"
+                yield Claim("tasks_driver", row, f"driver, µs a task, {kept}", cost * 1e6,
+                            unit="µs")  # fmt: skip
+                yield Claim("tasks_driver", row, f"workers busy, {kept}", busy, unit="share")
 
 
 if __name__ == "__main__":
@@ -207,4 +215,4 @@ if __name__ == "__main__":
         happened, failed = faults(options.faults)
         print(f"{options.faults} runs, {failed} failed: {dict(happened)}")
         sys.exit(failed > 0)
-    main(options.quick)
+    show(claims(options.quick))

@@ -7,14 +7,15 @@ backward, the same directions, one thread, one process. Needs the extra `torch`.
 """
 
 import sys
+import time
+from collections.abc import Iterator
 
 import numpy as np
 import ot
-import torch
 from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
 
-from benchmarks.sliced_speed import least_times
+from benchmarks.record import Claim, Skipped, bootstrapped, interleaved, show, time_ratio
 from benchmarks.sliced_variance import CASES, torus_and_sphere
 from mcvar.sliced import (
     ReservoirSliced,
@@ -25,12 +26,15 @@ from mcvar.sliced import (
 )
 
 
-def speed(quick):
-    print("| n, d, L | POT + torch / ours | torch.sort / ours | gradients differ |")
-    print("|---|---|---|---|")
+def claims_speed(quick: bool) -> Iterator[Claim]:
+    try:
+        import torch
+    except ImportError as error:
+        raise Skipped(f"torch is not installed: {error}") from error
     sizes = [(1000, 3, 1000), (2048, 3, 100), (10_000, 64, 200), (100_000, 3, 30)]
     torch.set_num_threads(1)
-    for n, d, count in [(500, 3, 50)] if quick else sizes:
+    found: dict[str, list[float]] = {"POT + torch": [], "torch.sort": []}
+    for n, d, count in sizes[1:2] if quick else sizes:
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(n, d)), 0.3 + 1.2 * rng.normal(size=(n, d))
         theta = directions(count, d, "montecarlo", rng=1)
@@ -50,43 +54,71 @@ def speed(quick):
             (gap**2).mean().sqrt().backward()
 
         with threadpool_limits(1):
-            mine, theirs, hand = least_times(8 if n * count < 10**6 else 5, ours, pot, by_hand)
+            ours(), pot(), by_hand()
+            times = interleaved(3 if quick else 9, ours, pot, by_hand)
         pot()
         gradient = moving.grad.numpy()
         worst = np.abs(ours().gradient - gradient).max() / np.abs(gradient).max()
-        print(
-            f"| {n}, {d}, {count} | {theirs / mine:.0f} | {hand / mine:.1f} | {worst:.0e} |",
-            flush=True,
-        )
+        row = f"n = {n}, d = {d}, L = {count}"
+        for k, name in enumerate(found):
+            made = time_ratio(times[:, k + 1], times[:, 0])
+            found[name].append(made["value"])
+            peers = ("pot", "torch") if k == 0 else ("torch",)
+            yield Claim("gradient_speed", row, name, **made, peers=peers, par=1.0,
+                        note=f"gradients differ by {worst:.0e}")  # fmt: skip
+    for name, ratios in found.items():
+        yield Claim("gradient_speed", "least of these", name, min(ratios), par=1.0)
+        yield Claim("gradient_speed", "most of these", name, max(ratios), par=1.0)
 
 
-def variance(quick):
-    """Variance of the gradient, summed over its entries, as ratios to plain Monte Carlo."""
+def total_variance(gradients: np.ndarray) -> float:
+    return float(np.var(gradients, axis=0, ddof=1).sum())
+
+
+def claims_variance(quick: bool) -> Iterator[Claim]:
+    """Variance of the gradient, summed over entries, plain Monte Carlo's over each; and x time."""
     setups = [
         (method, control)
         for method in ("montecarlo", "orthogonal", "auto")
         for control in (None, "full")
     ]
-    names = [f"{method}{' + G' if control else ''}" for method, control in setups]
-    print(f"| case | L | {' | '.join(names[1:])} |")
-    print("|---" * (len(names) + 1) + "|")
     runs = 20 if quick else 100
     for name, make in list(CASES.items())[: 1 if quick else None]:
         if "2048" in name:
             continue
         x, y = make()
         for count in (64,) if quick else (10, 64, 256):
-            found = []
-            for method, control in setups:
-                gradients = [
-                    sliced_wasserstein_gradient(
+            found: list[list[np.ndarray]] = [[] for _ in setups]
+            seconds = np.zeros(len(setups))
+            for seed in range(runs):
+                for k, (method, control) in enumerate(setups):
+                    start = time.process_time()
+                    made = sliced_wasserstein_gradient(
                         x, y, n=count, method=method, control=control, rng=seed
-                    ).gradient
-                    for seed in range(runs)
-                ]
-                found.append(np.var(gradients, axis=0, ddof=1).sum())
-            ratios = " | ".join(f"{found[0] / each:.3g}" for each in found[1:])
-            print(f"| {name} | {count} | {ratios} |", flush=True)
+                    )
+                    seconds[k] += time.process_time() - start
+                    found[k].append(made.gradient.ravel())
+            # The bootstrap draws runs; a fixed sample of entries stands for all of them there.
+            entries = np.random.default_rng(0).permutation(x.size)[:200]
+            plain = np.array(found[0])
+            for k, (method, control) in enumerate(setups[1:], start=1):
+                own = np.array(found[k])
+                column = f"{method}{' + G' if control else ''}"
+                row = f"{name}, L = {count}"
+                ratio = total_variance(plain) / total_variance(own)
+                spread = bootstrapped(
+                    lambda p, o: total_variance(p) / total_variance(o),
+                    (plain[:, entries], own[:, entries]),
+                    100,
+                )
+                scale = ratio / spread["value"]
+                par = 1.0 if column == "auto" else None
+                spread |= {"value": ratio, "low": spread["low"] * scale,
+                           "high": spread["high"] * scale}  # fmt: skip
+                yield Claim("gradient_variance", row, column, **spread, par=par)
+                slower = seconds[0] / seconds[k]
+                spread |= {key: spread[key] * slower for key in ("value", "low", "high")}
+                yield Claim("gradient_work", row, column, **spread, par=par)
 
 
 def colours(n):
@@ -112,34 +144,38 @@ PAIRS = {
 }
 
 
-def reservoir(quick):
-    print("On fixed pairs, 1000 steps: mean value over SW_2² (z of its bias), variance of a step")
-    print("over that of 64 independent directions.\n")
-    print("| pair | unbiased | energy | variance, unbiased | variance, energy |")
-    print("|---|---|---|---|---|")
-    for name, make in PAIRS.items():
+def claims_reservoir(quick: bool) -> Iterator[Claim]:
+    """On fixed pairs: mean value over SW_2², and variance of a step over 64 directions' ones."""
+    for name, make in list(PAIRS.items())[: 1 if quick else None]:
         x, y = make()
         truth = sliced_wasserstein(x, y, n=2**14, rng=1).power
         f = sliced_wasserstein(x, y, n=4000, method="montecarlo", control=None, rng=2)
         plain = f.contributions.var() / 64
-        cells, ratios = [], []
         for objective in ("unbiased", "energy"):
             runs = []
             for seed in range(3 if quick else 12):
                 loss = ReservoirSliced(objective=objective, rng=seed)
                 runs.append([loss.step(x, y).value for _ in range(50 if quick else 1000)])
-            means = np.mean(runs, axis=1)
-            error = np.hypot(means.std(ddof=1) / np.sqrt(len(means)), truth.standard_error)
-            z = (means.mean() - truth.value) / error
-            cells.append(f"{means.mean() / truth.value:.4f} ({z:.1f})")
-            ratios.append(f"{np.var(np.array(runs)[:, 1:], axis=1).mean() / plain:.2f}")
-        print(f"| {name} | {' | '.join(cells + ratios)} |", flush=True)
+            means = np.mean(runs, axis=1) / truth.value
+            error = np.hypot(
+                means.std(ddof=1) / np.sqrt(len(means)), truth.standard_error / truth.value
+            )
+            z = (means.mean() - 1) / error
+            yield Claim("reservoir", name, f"{objective}: mean over SW_2²", float(means.mean()),
+                        float(means.min()), float(means.max()), "range of runs", len(runs),
+                        note=f"z of the energy's bias {z:.0f}" if objective == "energy" else "",
+                        )  # fmt: skip
+            ratios = np.var(np.array(runs)[:, 1:], axis=1) / plain
+            yield Claim("reservoir", name, f"{objective}: variance of a step", float(ratios.mean()),
+                        float(ratios.min()), float(ratios.max()), "range of runs", len(runs),
+                        par=1.0, lower_is_better=True)  # fmt: skip
 
 
-def matching(quick):
-    """How many steps of a flow reach a given loss."""
-    print("Flows with 32 directions: steps (in twos) until SW_2² has fallen to 1e-2 / 1e-3 of its")
-    print("first value, median of five seeds; > is never in 400 steps.\n")
+def claims_matching(quick: bool) -> Iterator[Claim]:
+    """Steps, in twos, until SW_2² of a flow with 32 directions has fallen to a share of its first.
+
+    Median of five seeds; 401 where 400 steps do not do.
+    """
     losses = {
         "plain": lambda seed: {"loss": "montecarlo", "control": None},
         "plain + G": lambda seed: {"loss": "montecarlo", "control": "full"},
@@ -148,16 +184,14 @@ def matching(quick):
         "orthogonal": lambda seed: {"loss": "orthogonal", "control": None},
         "auto": lambda seed: {"loss": "auto"},
     }
-    print(f"| pair | {' | '.join(losses)} |\n" + "|---" * (len(losses) + 1) + "|")
-    for name, make in PAIRS.items():
+    for name, make in list(PAIRS.items())[:2]:  # mixtures in d = 20 take 200 steps and an hour
         x, y = make()
         first = sliced_wasserstein(x, y, n=512, rng=1).power.value
         size = x.shape[1] / 6  # a third of the way to the match along every direction
-        cells = []
-        for options in losses.values():
+        for method, options in losses.items():
             found = []
             for seed in range(1 if quick else 5):
-                reached = [np.inf, np.inf]
+                reached = [401.0, 401.0]
 
                 def watch(step, points, value, reached=reached, y=y, first=first):
                     if step % 2 == 0:
@@ -167,7 +201,7 @@ def matching(quick):
                     for k, level in enumerate((1e-2, 1e-3)):
                         if now < level:
                             reached[k] = min(reached[k], step + 1)
-                    return np.isfinite(reached).all()
+                    return max(reached) < 401
 
                 gradient_flow(
                     x,
@@ -180,12 +214,13 @@ def matching(quick):
                     **options(seed),
                 )
                 found.append(reached)
-            medians = np.median(found, axis=0)
-            cells.append(" / ".join(f"{m:.0f}" if np.isfinite(m) else ">" for m in medians))
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            for steps, level in zip(np.array(found).T, ("1e-2", "1e-3"), strict=True):
+                yield Claim("matching", f"{name}, to {level}", method, float(np.median(steps)),
+                            float(steps.min()), float(steps.max()), "range of seeds", len(steps),
+                            unit="steps")  # fmt: skip
 
 
-def flow(quick):
+def claims_flow(quick: bool) -> Iterator[Claim]:
     """The protocol of the published gradient flows: 2048 points, SGD on n·SW_2, step 0.01."""
     marks = (200, 400) if quick else (3000, 4000, 5000, 6000)
     x, y = torus_and_sphere(200 if quick else 2048)
@@ -201,8 +236,6 @@ def flow(quick):
         "reservoir, unbiased, 10/4": ("unbiased", 10, None),
         "reservoir, energy, 10/4": ("energy", 10, None),
     }
-    print(f"\n| exact W_2² at step | {' | '.join(map(str, marks))} |")
-    print("|---" * (len(marks) + 1) + "|")
     for name, (loss, count, control) in losses.items():
         found = []
         for seed in range(1 if quick else 2):
@@ -221,7 +254,10 @@ def flow(quick):
                 callback=watch, rng=seed,
             )  # fmt: skip
             found.append([exact(kept[mark], y) for mark in marks])
-        print(f"| {name} | {' | '.join(f'{w:.4g}' for w in np.mean(found, axis=0))} |", flush=True)
+        for mark, values in zip(marks, np.array(found).T, strict=True):
+            yield Claim("flow", name, f"step {mark}", float(values.mean()), float(values.min()),
+                        float(values.max()), "range of seeds", len(values), unit="exact W_2²",
+                        )  # fmt: skip
 
 
 def exact(x, y):
@@ -230,14 +266,17 @@ def exact(x, y):
     return float(ot.emd2(uniform, uniform, ot.dist(x, y), numItermax=10**7))
 
 
-def main():
-    chosen = [name for name in sys.argv[1:] if not name.startswith("--")]
-    quick = "--quick" in sys.argv
-    for task in (speed, variance, reservoir, matching, flow):
-        if not chosen or task.__name__ in chosen:
-            task(quick)
-            print()
+PARTS = {
+    "speed": claims_speed,
+    "variance": claims_variance,
+    "reservoir": claims_reservoir,
+    "matching": claims_matching,
+    "flow": claims_flow,
+}
 
 
 if __name__ == "__main__":
-    main()
+    chosen = [name for name in sys.argv[1:] if not name.startswith("--")]
+    for name, claims in PARTS.items():
+        if not chosen or name in chosen:
+            show(claims("--quick" in sys.argv))

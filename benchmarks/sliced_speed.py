@@ -3,35 +3,26 @@
 Ratios of times measured side by side; the share of the sort limit is 2 n L times what np.sort
 takes per value in this process (above 1 where the distribution sort beats np.sort).
 
-    python benchmarks/sliced_speed.py [--quick]
+    python -m benchmarks.sliced_speed [--quick]
 """
 
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterator
 
 import numpy as np
 import ot
 from threadpoolctl import threadpool_limits
 
+from benchmarks.record import Claim, cpu_seconds, interleaved, show, time_ratio
 from mcvar.sliced import SlicedReference, sliced_wasserstein, sliced_wasserstein_distance
 from mcvar.sliced.blocks import costs_by_blocks, opened
 from mcvar.sliced.projection import Pair, as_cloud
 
 
-def least_time(task, repeats):
-    return least_times(repeats, task)[0]
-
-
-def least_times(repeats, *tasks):
-    """Least time of each task, the repeats interleaved: a busy spell then meets all of them."""
-    times = np.empty((repeats, len(tasks)))
-    for row in times:
-        for k, task in enumerate(tasks):
-            start = time.perf_counter()
-            task()
-            row[k] = time.perf_counter() - start
-    return times.min(axis=0)
+def least_seconds(task, repeats):
+    return min(cpu_seconds(task) for _ in range(repeats))
 
 
 def clouds(n, m, d, dtype=np.float64):
@@ -47,8 +38,8 @@ def sort_limit(x, theta, total):
     def task():
         rows.copy().sort(axis=1)
 
-    copying = least_time(rows.copy, 5)
-    return (least_time(task, 5) - copying) / rows.size * total
+    copying = least_seconds(rows.copy, 5)
+    return (least_seconds(task, 5) - copying) / rows.size * total
 
 
 def compare(n, m, d, count, *, weighted=False, dtype=np.float64, repeats=6):
@@ -70,16 +61,19 @@ def compare(n, m, d, count, *, weighted=False, dtype=np.float64, repeats=6):
     if not weighted and n == m:
         reference = SlicedReference(y, n=count, method="montecarlo", control=None, rng=0)
         tasks.append(lambda: reference.distance(x))
-    t_ours, t_pot, *t_cached = least_times(repeats, *tasks)
-    share = sort_limit(x, theta, count * (n + m)) / t_ours
-    cached = f"{t_pot / t_cached[0]:.0f}" if t_cached else ""
-    kind = ("weighted " if weighted else "") + np.dtype(dtype).name
+    times = interleaved(repeats, *tasks)
+    share = sort_limit(x, theta, count * (n + m)) / times[:, 0].min()
     worst = np.abs(mine / pot - 1).max()
-    print(
-        f"| {n:.0e} / {m:.0e}, d={d}, L={count} | {kind} | {t_pot / t_ours:.0f} | {cached} "
-        f"| {share:.1f} | {worst:.0e} |",
-        flush=True,
-    )
+    kind = ("weighted " if weighted else "") + np.dtype(dtype).name
+    row = f"{n:.0e} / {m:.0e}, d={d}, L={count}, {kind}"
+    common = {"peers": ("pot",), "par": 1.0}
+    yield Claim("sliced_speed", row, "POT / ours", **time_ratio(times[:, 1], times[:, 0]),
+                note=f"costs differ by {worst:.0e}", **common)  # fmt: skip
+    if len(tasks) > 2:
+        yield Claim("sliced_speed", row, "POT / ours, cached reference",
+                    **time_ratio(times[:, 1], times[:, 2]), **common)  # fmt: skip
+    yield Claim("sliced_speed", row, "np.sort limit / ours", float(share), repeats=repeats,
+                peers=("numpy",))  # fmt: skip
 
 
 def threads_and_memory(n, count):
@@ -92,33 +86,38 @@ def threads_and_memory(n, count):
         with opened(workers, None, None, {}, 0) as runner:
             costs_by_blocks(pair.costs, theta, pair.n, runner)
 
-    one, two = (least_time(lambda w=w: run(w), 4) for w in (1, 2))
-    print(f"two threads against one: {one / two:.2f} times as fast")
+    one, two = (min(_wall(lambda w=w: run(w)) for _ in range(4)) for w in (1, 2))
+    yield Claim("sliced_limits", "two threads against one, wall time", "", float(one / two),
+                repeats=4)  # fmt: skip
     tracemalloc.start()
     sliced_wasserstein(x, y, n=100, rng=0)
-    print(f"peak memory at n={n}, L=100: {tracemalloc.get_traced_memory()[1] / 1e6:.0f} MB")
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()
+    yield Claim("sliced_limits", f"peak memory at n={n}, L=100, MB", "", peak, unit="MB")
 
 
-def main(quick=False):
-    print("| sizes | kind | POT / ours | with cached reference | share of sort limit | differs |")
-    print("|---|---|---|---|---|---|")
+def _wall(task):
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def claims(quick: bool) -> Iterator[Claim]:
     with threadpool_limits(1):
         sizes = [(1000, 3, 1000), (10_000, 3, 1000), (100_000, 3, 200), (1_000_000, 3, 50)]
         sizes.append((10_000, 64, 500))
         if quick:
-            sizes = [(1000, 3, 100), (10_000, 3, 50)]
+            sizes = [(1000, 3, 100)]
         for n, d, count in sizes:
             for dtype in (np.float64, np.float32):
-                repeats = max(2, min(12, 10**8 // (3 * n * count * d)))
-                compare(n, n, d, count, dtype=dtype, repeats=repeats)
-        for n, m, count in [(1000, 1500, 300), (10_000, 7000, 100)] + (
-            [] if quick else [(100_000, 70_000, 50)]
-        ):
-            compare(n, m, 3, count)
-            compare(n, m, 3, count, weighted=True)
-        threads_and_memory(10_000 if quick else 100_000, 100)
+                repeats = max(3, min(12, 10**8 // (3 * n * count * d)))
+                yield from compare(n, n, d, count, dtype=dtype, repeats=repeats)
+        sizes = [(1000, 1500, 300), (10_000, 7000, 100), (100_000, 70_000, 50)]
+        for n, m, count in [(1000, 1500, 50)] if quick else sizes:
+            yield from compare(n, m, 3, count)
+            yield from compare(n, m, 3, count, weighted=True)
+        yield from threads_and_memory(10_000 if quick else 100_000, 100)
 
 
 if __name__ == "__main__":
-    main(quick="--quick" in sys.argv)
+    show(claims("--quick" in sys.argv))

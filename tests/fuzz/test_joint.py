@@ -22,6 +22,14 @@ def shared_controls(draw):
         return None
     if draw(st.integers(0, 9)) == 0:
         return draw(st.one_of(ODD, st.just(control.SteinKernel())))
+    if draw(st.integers(0, 4)) == 0:
+        return control.VectorSteinPolynomial(
+            draw(mostly(st.sampled_from([1, 2, 3]))),
+            penalty=draw(mostly(st.sampled_from([None, 1e-3, 0.0, -1.0]))),
+            l1_ratio=draw(mostly(st.sampled_from([1.0, 0.5, 0.0]))),
+            standardise=draw(mostly(st.sampled_from(["sd", "cholesky", None]))),
+            warm_start=draw(st.booleans()),
+        )
     return control.VectorSteinKernel(
         draw(KERNELS),
         task_covariance=draw(
