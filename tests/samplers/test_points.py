@@ -165,7 +165,7 @@ def test_auto_says_what_it_chose():
 
 
 def test_independent_draws_are_the_same_however_they_are_asked_for():
-    """By a kernel or by NumPy, in order or not, whole chunks or single rows; and none comes twice."""
+    """By a kernel or NumPy, in order or not, whole chunks or single rows; and none comes twice."""
     target, seed = as_target([(0, 1)] * 2), np.random.SeedSequence(5)
     n = 600_000  # blocks of several chunks from 2**17 on
     plain, compiled = BlockedStream(target, seed), BlockedStream(target, seed)
