@@ -91,7 +91,7 @@ PAGES = {
 LINKS = {
     r"(?<=\]\()examples/([\w/]+)\.py(?=\))": r"gallery/\1.rst",
     r"(?<=\]\()(examples/\w+\.png)(?=\))": r"../\1",
-    r"(?<=\]\()(\w+\.png)(?=\))": r"../benchmarks/\1",  # the one page from a folder
+    r"(?<=\]\()(\w+\.(?:png|json))(?=\))": r"../benchmarks/\1",  # the one page from a folder
     **{rf"(?<=\]\(){re.escape(path)}(?=\))": f"{page}.md" for page, path in PAGES.items()},
 }
 

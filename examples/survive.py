@@ -2,14 +2,15 @@
 
 The integrand stands for a slow simulator: how far a ball flies that is struck with some spread in
 speed, angle and spin, through air that it sets turning (Magnus force), by an adaptive solver. A
-first process works on it with two workers, and is killed by the operating system on the way. The
-second goes on from the file. It ends with the very bits of a run that nobody disturbed.
+first process works on it with two workers, and is killed on the way, workers and all. The second
+goes on from the file. It ends with the very bits of a run that nobody disturbed.
 
 Prints what happened and saves survive.png. MCVAR_EXAMPLE_SIZE=small makes it a few seconds' run.
 """
 
 # %% The simulator: one golf shot takes some milliseconds
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from mcvar.tasks import read_progress, status
 
 SMALL = os.environ.get("MCVAR_EXAMPLE_SIZE") == "small"
 N = 2**8 if SMALL else 2**11
+WORKERS = 1 if SMALL else 2
 # Speed off the club in m/s, angle in degrees, back spin in revolutions a minute: a driver's, of a
 # good amateur; and their spread from stroke to stroke.
 SHOT = [stats.norm(67, 1.5), stats.norm(11, 1.2), stats.norm(2700, 300)]
@@ -66,21 +68,24 @@ def run(file, executor):
 
 # %% What a worker process is asked: this file, called with the name of a checkpoint
 if __name__ == "__main__" and len(sys.argv) > 1:
-    run(sys.argv[1], 2)
+    run(sys.argv[1], WORKERS)
     sys.exit()
 
 
 # %% Start it, watch its checkpoint, kill it; start it again
 def watch(file, began, enough=np.inf):
     """Run until it ends, or has made `enough` evaluations: seconds, and results on disk."""
-    process = subprocess.Popen([sys.executable, __file__, file])
+    this = carry.__code__.co_filename  # notebooks and galleries have no __file__
+    process = subprocess.Popen([sys.executable, this, file], start_new_session=True)
     seen = []
     while process.poll() is None:
         time.sleep(0.05)
         done, results = on_disk(file)
         seen.append((time.perf_counter() - began, results))
         if done >= enough:
-            process.kill()  # no clean-up, no farewell: as when the machine loses power
+            # No clean-up, no farewell, workers and all: as when the machine loses power.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return np.array(seen)
 
 

@@ -89,9 +89,11 @@ def as_finite_array(name: str, values: Any) -> FloatArray:
 
 def as_number(name: str, value: Any) -> float:
     """Return one finite real number as a float."""
-    array = as_finite_array(name, value)
+    array = as_real_array(name, value)
     if array.ndim:
         raise ValueError(f"{name} must be one number, got an array of shape {array.shape}.")
+    if not np.isfinite(array):
+        raise ValueError(f"{name} must be a finite number, got {float(array)}.")
     return float(array)
 
 

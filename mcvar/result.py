@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, 
 import numpy as np
 from scipy import special
 
-from mcvar._checks import as_count, as_number
+from mcvar._checks import as_count, as_real_array
 from mcvar._typing import FloatArray
 
 if TYPE_CHECKING:
@@ -227,7 +227,8 @@ class Estimate:
 
 def half_width(standard_error: Any, df: Any, level: float) -> Any:
     """Half the width of a two-sided Student t interval."""
-    if not 0 < as_number("level", level) < 1:
+    number = as_real_array("level", level)
+    if number.ndim or not 0 < float(number) < 1:
         raise ValueError(f"level must lie strictly between 0 and 1, got {level!r}.")
     return special.stdtrit(df, 0.5 + level / 2) * standard_error
 

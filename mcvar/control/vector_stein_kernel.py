@@ -10,7 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from mcvar._checks import as_count, known_name
 from mcvar._typing import FloatArray, IntArray
-from mcvar.control.kernel_options import check_options, kernels_to_try
+from mcvar.control.kernel_options import (
+    MAX_MEMORY,
+    check_memory,
+    check_options,
+    kernels_to_try,
+)
 from mcvar.control.kernel_system import jitters, leave_out, singular, solve, solve_scaled
 from mcvar.control.kernels import BaseKernel, InverseMultiquadric, Matern
 from mcvar.control.sample import (
@@ -78,6 +83,9 @@ class VectorSteinKernel(BaseEstimator):
         Whether another ``fit`` keeps what was learned (coordinates, kernel, ridges, covariance) of
         the tasks it had, which come first, and learns of further tasks how they covary with these
         and their ridges. That costs a solve and no search.
+    max_memory : float
+        Bytes that the kernel matrix may take: 8 for every pair of observations, or of draws where
+        tasks share them.
 
     Attributes
     ----------
@@ -119,6 +127,7 @@ class VectorSteinKernel(BaseEstimator):
         task_covariance: Literal["learn"] | Any = "learn",
         ridge: float | None = None,
         warm_start: bool = False,
+        max_memory: float = MAX_MEMORY,
     ) -> None:
         self.kernel = kernel
         self.order = order
@@ -126,6 +135,7 @@ class VectorSteinKernel(BaseEstimator):
         self.task_covariance = task_covariance
         self.ridge = ridge
         self.warm_start = warm_start
+        self.max_memory = max_memory
 
     def fit(
         self, X: Sequence[Any], y: Sequence[Any], grad_logpdf: Sequence[Any]
@@ -157,9 +167,15 @@ class VectorSteinKernel(BaseEstimator):
                     f"task {t}: {sample.n} distinct draws are too few for {least - 1} unpenalised "
                     f"columns; expected at least {least}. Draw more, or lower polynomial_degree."
                 )
+        shared = self.ridge != 0 and same_draws(samples)
+        check_memory(
+            samples[0].n if shared else sum(sample.n for sample in samples),
+            self.max_memory,
+            "thin the draws (mcvar.stein_thinning), or use VectorSteinPolynomial, whose memory "
+            "does not grow with them.",
+        )
         warm = self.warm_start and hasattr(self, "weights_")
         given = None
-        shared = self.ridge != 0 and same_draws(samples)
         if warm:
             check_extends(self, count, d)
         else:

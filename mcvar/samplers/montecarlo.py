@@ -87,7 +87,9 @@ class BlockedStream:
 
         def make(rng: np.random.Generator, count: int) -> Draws:
             u = np.empty((self.target.n_uniform, count))
-            fill_points(_words(rng), u)
+            state: Any = rng.bit_generator.state
+            fill_points(state["state"]["state"], u)
+            rng.bit_generator.state = state  # a copy until then: the next chunk goes on from here
             return self.target.transport(u.T)
 
         self._make = make

@@ -167,7 +167,8 @@ _UNPICKLABLE = (
 
 def _processes(count: int) -> Executor:
     # Not by fork, which copies the locks of whatever threads Numba and BLAS have running.
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, context, initializer=_end_with_the_driver)
     if threading.current_thread() is threading.main_thread():
         # Ctrl-C reaches all processes of a terminal, and is for this one to handle. What is ignored
         # here stays ignored in processes that start now, which the first task makes them do.
@@ -175,3 +176,15 @@ def _processes(count: int) -> Executor:
         pool.submit(int)
         signal.signal(signal.SIGINT, before)
     return pool
+
+
+def _end_with_the_driver() -> None:
+    """Have this worker process end when the one that started it is gone, however it went."""
+    driver = multiprocessing.parent_process()
+
+    def wait() -> None:
+        if driver is not None:
+            driver.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -72,7 +72,7 @@ def test_wrong_input_is_told():
         NearestNeighbors().fit(x, y)
     with pytest.raises(TypeError, match="over target= or points=, got both"):
         NearestNeighbors(SQUARE, points=x).fit(x, y)
-    with pytest.raises(ValueError, match="y has 4 rows; expected 5"):
+    with pytest.raises(ValueError, match=r"y has shape \(4,\); expected one row per point, 5"):
         NearestNeighbors(SQUARE).fit(x, y[:4])
     with pytest.raises(ValueError, match=r"points have shape \(5, 3\); expected \(N, 2\)"):
         NearestNeighbors(points=np.zeros((5, 3))).fit(x, y)

@@ -78,3 +78,13 @@ def test_scores_of_another_shape_or_target():
     wrong = [s[0], -s[1]]  # of the wrong sign
     with pytest.raises(mcvar.ScoreError):
         mcvar.estimate_jointly(as_tasks(x, y, wrong), VectorSteinPolynomial(2))
+
+
+def test_more_observations_than_memory_name_what_scales():
+    x = np.random.default_rng(1).normal(size=(2, 60, 1))
+    own = VectorSteinKernel(max_memory=8.0 * 100**2)
+    with pytest.raises(MemoryError, match=r"120 draws takes .* VectorSteinPolynomial"):
+        own.fit(x, np.cos(x[..., 0]), -x)
+    # Where tasks share their draws, their number does not count.
+    same = np.stack([x[0], x[0]])
+    assert np.isfinite(own.fit(same, np.cos(same[..., 0]), -same).mean_).all()

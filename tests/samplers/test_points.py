@@ -6,7 +6,9 @@ from scipy import stats
 
 import mcvar
 from mcvar.samplers import (
+    CHUNK,
     Antithetic,
+    BlockedStream,
     Halton,
     LatinHypercube,
     Lattice,
@@ -19,6 +21,7 @@ from mcvar.samplers.lattice_vector import construct, generating_vector
 from mcvar.samplers.rotation import Rotation
 from mcvar.samplers.separable_map import SeparableMap
 from mcvar.samplers.stratified import _allocate, _bins
+from mcvar.targets import as_target
 
 CUBE = [(0, 1)] * 3
 
@@ -159,3 +162,21 @@ def test_auto_says_what_it_chose():
     assert est.sampler != "auto"
     law = stats.multivariate_t([0, 0], df=8)
     assert mcvar.estimate(lambda x: x[:, 0], law, rng=1).sampler == "montecarlo"
+
+
+def test_independent_draws_are_the_same_however_they_are_asked_for():
+    """By a kernel or by NumPy, in order or not, whole chunks or single rows; and none comes twice."""
+    target, seed = as_target([(0, 1)] * 2), np.random.SeedSequence(5)
+    n = 600_000  # blocks of several chunks from 2**17 on
+    plain, compiled = BlockedStream(target, seed), BlockedStream(target, seed)
+    compiled.compile()
+    x = plain(0, n).x
+    assert len(np.unique(x, axis=0)) == n
+    again = np.concatenate(
+        [compiled(start, min(CHUNK, n - start)).x for start in range(0, n, CHUNK)]
+    )
+    np.testing.assert_array_equal(again, x)
+    fresh = BlockedStream(target, seed)
+    for start, count in [(300_000, 7), (5, 1), (299_990, 40_000), (0, 3), (524_280, 20)]:
+        np.testing.assert_array_equal(fresh(start, count).x, x[start : start + count])
+        np.testing.assert_array_equal(compiled(start, count).x, x[start : start + count])
