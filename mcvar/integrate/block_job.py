@@ -86,12 +86,9 @@ class BlockJob:
 
     def __call__(self, key: Key, given: None = None) -> Part:
         """Return the sums over one block."""
-        stream, integrand, tally = (
-            self._streams.at(key),
-            self._integrand.fresh(),
-            self._blank.blank(),
-        )
+        stream = self._streams.at(key)
         words = self._words(stream, key)
+        integrand, tally = self._integrand.fresh(), self._blank.blank()
         if words is not None:
             self._fused(key, words, integrand, tally)
             return Part(tally, integrand.learned)
@@ -133,6 +130,8 @@ class BlockJob:
             and draws_only(self._blank)
             and not self._blank.covariance
         ):
+            target = self._target
+            self._integrand.check_compiled(target.low + 0.382 * target.side)
             return stream.words(key.start, key.stop)
         return None
 
@@ -142,7 +141,6 @@ class BlockJob:
         target = self._target
         assert isinstance(target, Product)
         assert isinstance(tally, MomentTally)
-        integrand.check_compiled(target.low + 0.382 * target.side)
         loop = fused_loop(integrand.function, target.ndim, target.is_unit)
         mean, squares, largest, bad = loop(words, target.low, target.side, key.size, _FUSED_TILE)
         integrand.n_evaluations += key.size

@@ -4,7 +4,6 @@ Both kinds answer the same questions: the combined estimate, what plain Monte Ca
 achieved, and the signs that the error bar cannot be trusted.
 """
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -107,7 +106,8 @@ class Tally(ABC):
 
     def blank(self) -> Self:
         """Return a tally for a block of further draws, which `absorb` adds to this one."""
-        other = copy.copy(self)
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))
         other._clear()
         return other
 

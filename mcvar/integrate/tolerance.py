@@ -81,7 +81,9 @@ def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False
         final = sampler.plan(n)
         early = tolerance or limited
         first = _FIRST[sampler.replicated] if early else final.size >> _HISTORY
-        sizes = _doublings(max(first, _FIRST[sampler.replicated] // 4), final.size, sampler.unit)
+        first = max(first, _FIRST[sampler.replicated] // 4)
+        # Blocks end at powers of two: none is cut in two by a look.
+        sizes = _doublings(1 << (first.bit_length() - 1), final.size, sampler.unit)
         return [Plan(final.replicates, size) for size in sizes]
     # Replicates of a fixed size are added; with a tolerance they start small.
     small = sampler.plan(min(n, CHUNK) if tolerance else n)

@@ -85,11 +85,15 @@ class BlockedStream:
             return
         from mcvar._jit.montecarlo import fill_points
 
+        owner: np.random.Generator | None = None
+        words: Any = None
+
         def make(rng: np.random.Generator, count: int) -> Draws:
+            nonlocal owner, words
+            if rng is not owner:  # a block begins; its further chunks go on from the last
+                owner, words = rng, _words(rng)
             u = np.empty((self.target.n_uniform, count))
-            state: Any = rng.bit_generator.state
-            fill_points(state["state"]["state"], u)
-            rng.bit_generator.state = state  # a copy until then: the next chunk goes on from here
+            fill_points(words, u)
             return self.target.transport(u.T)
 
         self._make = make
