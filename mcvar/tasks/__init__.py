@@ -5,14 +5,16 @@ never on who computes it or when; results are used in the order of the keys. So 
 workers, any order and any crash give the same bits.
 
 * `runner` : sends keys to an executor, bounded in number, and yields results in order.
-* `checkpoint` : one hashed row for each result in an SQLite file.
+* `checkpoint` : one hashed row for each result in an SQLite file, `database`.
+* `progress`, `status` : what such a file says of its run, as data and as text.
 * `executors` : how many workers there are, and what replaces a pool whose workers died.
 * `fingerprint` : what makes two problems the same.
 * `codec` : arrays to bytes and back, without pickle.
 """
 
-from mcvar.tasks.checkpoint import Checkpoint, Progress, read_progress, stored_about
+from mcvar.tasks.checkpoint import Checkpoint
 from mcvar.tasks.fingerprint import fingerprint
+from mcvar.tasks.progress import Progress, read_progress, stored_about
 from mcvar.tasks.runner import Job, Key, OutOfTimeError, Runner
 
 __all__ = [

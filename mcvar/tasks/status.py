@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar.tasks.checkpoint import Progress
+from mcvar.tasks.progress import Progress
 
 
 def as_text(path: str, progress: Progress) -> str:
