@@ -18,7 +18,7 @@ import numpy as np
 
 import mcvar
 from benchmarks.record import Claim, show, time_ratio
-from mcvar.tasks import Checkpoint, Key, Runner
+from mcvar.execution import Checkpoint, Key, Runner
 
 BOX = [(0, 1)] * 3
 
@@ -168,7 +168,7 @@ def _peak():
 
 def faults(count):
     """Run `count` runs under random faults; return what happened and how many failed."""
-    from tests.tasks.faults import expected, fault_run
+    from tests.execution.faults import expected, fault_run
 
     truth, happened, failed = expected(), Counter(), 0
     with tempfile.TemporaryDirectory() as folder:

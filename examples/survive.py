@@ -20,7 +20,7 @@ import numpy as np
 from scipy import integrate, stats
 
 import mcvar
-from mcvar.tasks import read_progress, status
+from mcvar.execution import read_progress, status
 
 SMALL = os.environ.get("MCVAR_EXAMPLE_SIZE") == "small"
 N = 2**8 if SMALL else 2**11

@@ -13,8 +13,8 @@ import numpy as np
 
 import mcvar
 from mcvar.exceptions import LostWorkersError
+from mcvar.execution import read_progress, status
 from mcvar.safety.cli import add_commands
-from mcvar.tasks import read_progress, status
 
 _DESCRIPTION = "Monte Carlo integration with control variates."
 _EPILOG = """\

@@ -8,13 +8,13 @@ import numpy as np
 
 from mcvar.draws import Draws
 from mcvar.exceptions import MagnitudeError
+from mcvar.execution import Key
 from mcvar.integrate.integrand import Integrand, Learned, OutsideSupportError
 from mcvar.integrate.moment_tally import MomentTally
 from mcvar.integrate.tally import Tally
 from mcvar.moments import Moments
 from mcvar.samplers import CHUNK, BlockedStream, Sampler, Stream, stream_seed
 from mcvar.targets import Product, Target
-from mcvar.tasks import Key
 
 MAIN = 0  # place of the estimate's own draws among a run's streams; training uses 1, 2, ...
 _FUSED_TILE = 1024  # points whose sums are centred together

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from mcvar._checks import as_count
+from mcvar.execution import Key
 from mcvar.integrate.integrand import Integrand
 from mcvar.samplers import INDEPENDENT, Blocks, Sampler
-from mcvar.tasks import Key
 
 _REPLICATES = Blocks(2**10, 4)  # they share the work out already
 _ONE_BY_ONE = Blocks(2**5, 32, 2**12)  # a Python function of one point is seldom fast

@@ -9,10 +9,10 @@ import numpy as np
 
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
+from mcvar.execution import Key, Runner
 from mcvar.integrate.blocks import cut
 from mcvar.integrate.integrand import Integrand, Learned
 from mcvar.samplers import Blocks
-from mcvar.tasks import Key, Runner
 
 
 class _Values(NamedTuple):

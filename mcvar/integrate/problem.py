@@ -5,10 +5,10 @@ from typing import Any
 
 from mcvar._checks import as_positive
 from mcvar._version import __version__
+from mcvar.execution import Checkpoint, Runner, fingerprint, stored_about
 from mcvar.integrate.integrand import Integrand
 from mcvar.samplers import Sampler
 from mcvar.targets import Target
-from mcvar.tasks import Checkpoint, Runner, fingerprint, stored_about
 
 
 @dataclass(frozen=True)

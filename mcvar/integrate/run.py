@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 from mcvar._checks import import_extra
+from mcvar.execution import Key, Runner, fingerprint
 from mcvar.integrate.block_job import BlockJob, Part, Streams, draws_only
 from mcvar.integrate.blocks import cut
 from mcvar.integrate.integrand import Integrand, OutsideSupportError
@@ -13,7 +14,6 @@ from mcvar.integrate.tally import Tally
 from mcvar.result import concise
 from mcvar.samplers import Blocks, Plan, Sampler
 from mcvar.targets import Target
-from mcvar.tasks import Key, Runner, fingerprint
 
 _WORTH_COMPILING = 2**20  # draws
 

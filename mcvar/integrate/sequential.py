@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mcvar._typing import FloatArray
+from mcvar.execution import OutOfTimeError, Runner
 from mcvar.integrate.blocks import blocks_for
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.diagnose import check_control_means, disagreement, reasons_to_suspect
@@ -22,7 +23,6 @@ from mcvar.integrate.tolerance import Tolerance, schedule
 from mcvar.result import Estimate, Look, Status
 from mcvar.samplers import Plan, Sampler, stream_seed
 from mcvar.targets import Target
-from mcvar.tasks import OutOfTimeError, Runner
 
 _TRAINING_WITH_TOLERANCE = 2**14  # evaluations that training may reckon with, if n is open
 _TRAINING, _PILOT = 1, 2  # places among a run's streams; 0 is the estimate's own

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from mcvar.execution import Key, Runner
 from mcvar.safety.batch import Record
 from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.simulate import lost, play
-from mcvar.tasks import Key, Runner
 
 
 def in_process(

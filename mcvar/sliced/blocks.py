@@ -13,8 +13,8 @@ import numpy as np
 
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray
+from mcvar.execution import Checkpoint, Key, Runner, fingerprint, stored_about
 from mcvar.sliced.projection import blocks_of
-from mcvar.tasks import Checkpoint, Key, Runner, fingerprint, stored_about
 
 Costs = Callable[[FloatArray], FloatArray]  # of directions (L, d): shape (..., L)
 

@@ -9,6 +9,7 @@ import numpy as np
 from mcvar._checks import as_count, as_number, known_name, root_entropy
 from mcvar._typing import FloatArray, Seed
 from mcvar.control import LinearControl
+from mcvar.execution import Runner
 from mcvar.integrate.combine import independent, replicates
 from mcvar.moments import Moments
 from mcvar.result import Status, half_width
@@ -19,7 +20,6 @@ from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
-from mcvar.tasks import Runner
 
 CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _HIGHEST_EXPONENT = 100.0

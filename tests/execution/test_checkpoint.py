@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
 import mcvar
-from mcvar.tasks import Checkpoint, fingerprint, read_progress
-from mcvar.tasks.codec import decode, encode
-from tests.tasks.problems import BOX, digest, smooth, two
+from mcvar.execution import Checkpoint, fingerprint, read_progress
+from mcvar.execution.codec import decode, encode
+from tests.execution.problems import BOX, digest, smooth, two
 
 ABOUT = {"integrand": "f", "seed": 1}
 
@@ -69,7 +69,7 @@ def test_results_come_back_in_another_process(file):
     kept.report(done=7)
     kept.close()
     script = (
-        "from mcvar.tasks import Checkpoint\n"
+        "from mcvar.execution import Checkpoint\n"
         f"kept = Checkpoint({str(file)!r}, 'key', {{}})\n"
         "print(kept.get('here', (0, 256, 256)), kept.get('there', (0, 256, 256)), kept.about)"
     )
@@ -90,7 +90,7 @@ def test_two_drivers(file):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"integrand": two}, "integrand was 'tests.tasks.problems:smooth'"),
+        ({"integrand": two}, "integrand was 'tests.execution.problems:smooth'"),
         ({"rng": 8}, "seed was 7"),
         ({"sampler": "sobol"}, "sampler was 'montecarlo'"),
         ({"control": mcvar.control.Polynomial(1)}, "control was 'auto'"),
@@ -208,10 +208,10 @@ def _checkpointed(file: Path) -> None:
 def test_fingerprints_are_the_same_in_every_process():
     script = """
 import numpy as np, scipy.stats, mcvar
-from mcvar.tasks import fingerprint
+from mcvar.execution import fingerprint
 from mcvar.integrate.problem import Problem
 from mcvar.targets import as_target
-from tests.tasks.problems import smooth
+from tests.execution.problems import smooth
 a, names = np.arange(3.0), {"x", "y", "z"}
 def closed(x): return -x[:, 0] ** 2 + a.sum() + len(names)
 things = [smooth, closed, lambda x: x + 1, names, as_target(scipy.stats.gamma(2.5)),

@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 
 import mcvar
-from mcvar.tasks import Key, OutOfTimeError, Runner
-from tests.tasks.problems import BOX, FailsAtRandom, KillsAlways, digest, smooth
+from mcvar.execution import Key, OutOfTimeError, Runner
+from tests.execution.problems import BOX, FailsAtRandom, KillsAlways, digest, smooth
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [Key(0, start, 1) for start in range(60)]
@@ -167,7 +167,7 @@ def test_an_error_names_block_and_seed_and_loses_nothing(workers, tmp_path):
     with pytest.raises(ZeroDivisionError, match="my own") as caught:
         mcvar.estimate(fails, BOX, checkpoint=tmp_path / "a", executor=pool, **options)
     assert any("draws" in note and "seed 11" in note for note in caught.value.__notes__)
-    done = mcvar.tasks.read_progress(tmp_path / "a").tasks
+    done = mcvar.execution.read_progress(tmp_path / "a").tasks
     assert 8 <= done <= 9
 
 
@@ -184,7 +184,7 @@ def test_a_flaky_integrand_gets_there_in_the_end(tmp_path):
             failures += 1
     assert failures > 3
     assert digest(est) == digest(mcvar.estimate(smooth, BOX, **options))
-    assert flaky.calls == failures + mcvar.tasks.read_progress(tmp_path / "a").tasks
+    assert flaky.calls == failures + mcvar.execution.read_progress(tmp_path / "a").tasks
 
 
 _flaky: list = []
@@ -250,7 +250,7 @@ def test_an_end_from_outside_leaves_a_checkpoint_and_no_orphans(tmp_path, end):
         import sys, time
         sys.path.insert(0, {str(ROOT)!r})
         import mcvar
-        from tests.tasks.problems import BOX, slow
+        from tests.execution.problems import BOX, slow
 
         if __name__ == "__main__":
             print("ready", flush=True)
@@ -297,7 +297,7 @@ def _is_alive(group):
 
 def _tasks(path):
     try:
-        return mcvar.tasks.read_progress(path).tasks
+        return mcvar.execution.read_progress(path).tasks
     except mcvar.CheckpointError:
         return 0
 

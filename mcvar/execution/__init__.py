@@ -12,10 +12,10 @@ workers, any order and any crash give the same bits.
 * `codec` : arrays to bytes and back, without pickle.
 """
 
-from mcvar.tasks.checkpoint import Checkpoint
-from mcvar.tasks.fingerprint import fingerprint
-from mcvar.tasks.progress import Progress, read_progress, stored_about
-from mcvar.tasks.runner import Job, Key, OutOfTimeError, Runner
+from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.fingerprint import fingerprint
+from mcvar.execution.progress import Progress, read_progress, stored_about
+from mcvar.execution.runner import Job, Key, OutOfTimeError, Runner
 
 __all__ = [
     "Checkpoint",

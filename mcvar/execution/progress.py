@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcvar.exceptions import CheckpointError
-from mcvar.tasks.database import (
+from mcvar.execution.database import (
     ERRORS,
     as_path,
     connect,

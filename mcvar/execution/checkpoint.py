@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mcvar.exceptions import CheckpointError
-from mcvar.tasks.codec import Arrays, decode, encode
-from mcvar.tasks.database import (
+from mcvar.execution.codec import Arrays, decode, encode
+from mcvar.execution.database import (
     APPLICATION,
     ERRORS,
     FILES,

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, Self
 
 from mcvar.exceptions import LostWorkersError
-from mcvar.tasks import executors
-from mcvar.tasks.checkpoint import Checkpoint
-from mcvar.tasks.codec import Arrays
+from mcvar.execution import executors
+from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.codec import Arrays
 
 _AHEAD = 3  # tasks in flight a worker: the next one waits where the last one ends
 _LEAST_AHEAD = 8

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from tests.tasks.faults import expected, fault_run
+from tests.execution.faults import expected, fault_run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes and limits of POSIX")
 

@@ -10,8 +10,8 @@ from collections import Counter
 import numpy as np
 
 import mcvar
-from mcvar.tasks import Checkpoint, read_progress
-from tests.tasks.problems import BOX, digest, smooth
+from mcvar.execution import Checkpoint, read_progress
+from tests.execution.problems import BOX, digest, smooth
 
 KINDS = ("raise", "kill", "kill", "overwrite", "tear", "second driver", "disk full")
 _MOST_CALLS = 40

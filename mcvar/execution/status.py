@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar.tasks.progress import Progress
+from mcvar.execution.progress import Progress
 
 
 def as_text(path: str, progress: Progress) -> str:

@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 
 import mcvar
-from tests.tasks.problems import BOX, KillsOnce, digest, product, smooth, two
+from tests.execution.problems import BOX, KillsOnce, digest, product, smooth, two
 
 SAMPLERS = (
     "auto",
@@ -107,7 +107,7 @@ def test_a_driver_that_is_killed_three_times(expected, tmp_path):
         import sys, time
         sys.path.insert(0, {str(ROOT)!r})
         import mcvar
-        from tests.tasks.problems import BOX, digest, smooth
+        from tests.execution.problems import BOX, digest, smooth
 
         def f(x):
             with open({str(log)!r}, "a") as calls:
