@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from mcvar._checks import as_finite_array, as_points, check_magnitude
 from mcvar._typing import FloatArray, IntArray
 
-_GROUPINGS = ("strata", "replicate", "chain")
+_GROUPINGS = ("strata", "replicate", "chain", "cluster")
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,11 @@ class Draws:
         Likelihood ratios target / proposal, with mean 1 unless `self_normalized`. Default 1.
     grad_logpdf : array_like, shape (n, d), optional
         The score ∇ log π(x) of the target at the points.
-    strata, replicate, chain : array_like of int, shape (n,), optional
-        Labels: the stratum of each draw, the independent randomisation it belongs to, or the
-        Markov chain it came from (rows of a chain in the order of time). At most one of them.
+    strata, replicate, chain, cluster : array_like of int, shape (n,), optional
+        Labels: the stratum of each draw, the independent randomisation it belongs to, the
+        Markov chain it came from (rows of a chain in the order of time), or the cluster of draws
+        whose errors hang together (questions on one text, rows of one patient). At most one of
+        them.
     self_normalized : bool
         Whether the weights are known only up to a constant, so that means are ratios
         Σwy/Σw.
@@ -55,6 +57,7 @@ class Draws:
     strata: IntArray | None = None
     replicate: IntArray | None = None
     chain: IntArray | None = None
+    cluster: IntArray | None = None
     self_normalized: bool = False
     zero_mean: FloatArray | None = None
 
@@ -68,6 +71,7 @@ class Draws:
             strata: ArrayLike | None = None,
             replicate: ArrayLike | None = None,
             chain: ArrayLike | None = None,
+            cluster: ArrayLike | None = None,
             self_normalized: bool = False,
             zero_mean: ArrayLike | None = None,
         ) -> None: ...
@@ -81,7 +85,9 @@ class Draws:
             self._normalise(name, _as_labels)
         given = [name for name in _GROUPINGS if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of strata, replicate and chain, got {' and '.join(given)}.")
+            raise ValueError(
+                f"give one of strata, replicate, chain and cluster, got {' and '.join(given)}."
+            )
         if self.grad_logpdf is not None and self.grad_logpdf.shape != x.shape:
             raise ValueError(
                 f"grad_logpdf has shape {self.grad_logpdf.shape}; expected that of x, {x.shape}."
@@ -144,6 +150,10 @@ class Draws:
 
 
 def _as_labels(name: str, values: Any) -> IntArray:
+    if np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} is a masked array with masked entries; expected a label per draw."
+        )
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(

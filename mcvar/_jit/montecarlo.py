@@ -50,50 +50,23 @@ def fused_loop(f, d, unit):
     """
 
     @numba.njit(error_model="numpy", nogil=True)
-    def loop(state, low, side, n, tile):
-        """Sum `f` over n points, tile by tile; advance `state` unless a value is not finite.
+    def loop(state, low, side, out):
+        """Fill `out` with values of `f` at the next points; advance `state` in place.
 
-        (uint64[::1], float64[::1] (d,), float64[::1] (d,), int64, int64)
-        -> (mean, centred sum of squares, largest magnitude, first point of a bad tile or -1)
-
-        Each tile is centred at its own first value. That value is in the sample, so the
-        subtraction s2 - s*s/k loses at most a factor k of rounding, whatever the tails.
+        (uint64[::1] of 4, float64[::1] (d,), float64[::1] (d,), float64[:] (n,)) -> None
         """
         x = np.empty(d)
         a, b, c, counter = state[0], state[1], state[2], state[3]
-        mean = 0.0
-        squares = 0.0
-        largest = 0.0
-        done = 0
-        while done < n:
-            k = min(tile, n - done)
-            s = 0.0
-            s2 = 0.0
-            pivot = 0.0
-            for i in range(k):
-                for j in range(d):
-                    r = a + b + counter
-                    counter = counter + np.uint64(1)
-                    a = b ^ (b >> np.uint64(11))
-                    b = c + (c << np.uint64(3))
-                    c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
-                    u = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
-                    x[j] = u if unit else low[j] + side[j] * u
-                y = f(x)
-                largest = max(largest, abs(y))
-                if i == 0:
-                    pivot = y
-                y -= pivot
-                s += y
-                s2 += y * y
-            if not np.isfinite(s2):
-                return mean, squares, largest, done
-            delta = pivot + s / k - mean
-            total = done + k
-            mean += delta * (k / total)
-            squares += (s2 - s * s / k) + delta * delta * (done * (k / total))
-            done = total
+        for i in range(len(out)):
+            for j in range(d):
+                r = a + b + counter
+                counter = counter + np.uint64(1)
+                a = b ^ (b >> np.uint64(11))
+                b = c + (c << np.uint64(3))
+                c = ((c << np.uint64(24)) | (c >> np.uint64(40))) + r
+                u = np.float64(r >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+                x[j] = u if unit else low[j] + side[j] * u
+            out[i] = f(x)
         state[0], state[1], state[2], state[3] = a, b, c, counter
-        return mean, squares, largest, -1
 
     return loop

@@ -85,6 +85,10 @@ class LinearControl(ScoreAware, BaseEstimator):
     def feature_mean(self) -> FloatArray | float:
         """Return their known expectations, shape (k,)."""
 
+    def feature_mean_covariance(self) -> FloatArray | None:
+        """Covariance (k, k) of those expectations where they are estimates; None: exact."""
+        return None
+
     @property
     @abstractmethod
     def n_features(self) -> int:

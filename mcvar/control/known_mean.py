@@ -9,6 +9,7 @@ from mcvar._checks import as_finite_array, as_real_array
 from mcvar._typing import FloatArray
 from mcvar.control.base import LinearControl
 from mcvar.exceptions import NonFiniteError
+from mcvar.result import Estimate
 
 
 class KnownMean(LinearControl):
@@ -18,9 +19,10 @@ class KnownMean(LinearControl):
     ----------
     h : callable, (n, d) -> (n,) or (n, k)
         One or many features, evaluated at the integrand's points.
-    mean : float or array_like, shape (k,)
+    mean : float or array_like, shape (k,); Estimate; or tuple (mean, covariance)
         What ``estimate(h, target)`` converges to: the expectation under a law, the integral over
-        a box.
+        a box. An `mcvar.Estimate` of it, from other draws, or means (k,) with their covariance (k, k):
+        coefficients and error bar then account for the error of the mean.
 
     Raises
     ------
@@ -30,6 +32,12 @@ class KnownMean(LinearControl):
     References
     ----------
     Glasserman, *Monte Carlo Methods in Financial Engineering* (2003), section 4.1.
+
+    Notes
+    -----
+    With a mean of covariance V the coefficients are B = (S_hh + nV)⁻¹ S_hy, and BᵀVB is added to
+    the variance. An estimated mean must come from other draws than the estimate that it serves;
+    `estimate` sees to that for its own, whatever `rng`.
 
     Examples
     --------
@@ -41,6 +49,15 @@ class KnownMean(LinearControl):
     ...                      sampler="montecarlo", control=taylor)
     >>> bool(est.variance_reduction > 100), abs(est.value - (np.e - 1)) < 1e-2
     (True, True)
+
+    A mean that is an estimate itself, of many cheap evaluations:
+
+    >>> cheap = mcvar.estimate(lambda x: x[:, 0] ** 2, [(0, 1)], n=2**14, rng=1)
+    >>> control = mcvar.control.KnownMean(lambda x: x[:, 0] ** 2, cheap)
+    >>> est = mcvar.estimate(lambda x: np.exp(x[:, 0]), [(0, 1)], n=200, rng=1,
+    ...                      sampler="montecarlo", control=control)
+    >>> bool(est.variance_reduction > 5)
+    True
     """
 
     def __init__(self, h: Callable[[Any], Any], mean: Any) -> None:
@@ -67,8 +84,32 @@ class KnownMean(LinearControl):
         return values
 
     def feature_mean(self) -> FloatArray:
-        """Return the stated means, shape (k,)."""
-        return np.atleast_1d(as_finite_array("mean", self.mean)).ravel()
+        """Stated means, shape (k,)."""
+        mean = self.mean
+        if isinstance(mean, Estimate):
+            mean = mean.value
+        elif _is_pair(mean):
+            mean = mean[0]
+        return np.atleast_1d(as_finite_array("mean", mean)).ravel()
+
+    def feature_mean_covariance(self) -> FloatArray | None:
+        """Covariance (k, k) of the stated means; None where they are exact."""
+        if isinstance(self.mean, Estimate):
+            covariance = self.mean.covariance
+            if covariance is None:
+                covariance = np.diag(np.atleast_1d(self.mean.standard_error) ** 2)
+        elif _is_pair(self.mean):
+            covariance = self.mean[1]
+        else:
+            return None
+        found = np.atleast_2d(as_finite_array("covariance of the mean", covariance))
+        k = len(self.feature_mean())
+        if found.shape != (k, k) or (np.diagonal(found) < 0).any():
+            raise ValueError(
+                f"the covariance of the mean has shape {found.shape} for {k} mean(s); expected "
+                f"({k}, {k}), with no negative number on its diagonal."
+            )
+        return found
 
     def describe(self) -> str:
         """Name the function and the number of features."""
@@ -80,3 +121,8 @@ class KnownMean(LinearControl):
     def n_features(self) -> int:
         """Number of features k."""
         return len(self.feature_mean())
+
+
+def _is_pair(mean: Any) -> bool:
+    """Whether a mean came with its covariance matrix, rather than as two means."""
+    return isinstance(mean, tuple) and len(mean) == 2 and np.ndim(mean[1]) == 2

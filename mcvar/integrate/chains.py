@@ -6,7 +6,10 @@ from scipy import fft, special
 from mcvar._typing import FloatArray, IntArray
 from mcvar.integrate.combine import Combined
 
-_MIXING_CHANCE = 1e-4  # false-alarm probability of the test that chains agree
+_MIXING_CHANCE = 1e-3  # false-alarm probability of each test that halves of chains agree
+_MOST_R_HAT = 1.2  # split R-hat beyond which chains have not mixed (Gelman et al. 2013)
+_LEAST_DF = 3.0  # degrees of freedom of the lag window: fewer correlation times tell nothing
+_LEAST_PARTS = 4  # parts of the chains, over whose means an error bar is taken
 _LEAST_VARIANCE = 0.05  # of an antithetic chain, relative to independent draws
 _LEAST_LENGTH = 8  # of the longest chain, below which there are no lags to speak of
 _COLUMNS = 16  # transformed at a time
@@ -47,9 +50,22 @@ def lag_window(rows: FloatArray, chain: IntArray) -> Combined:
         total = 2 * monotone.sum(axis=0) - covariance[0]
         asymptotic[columns] = np.maximum(total, _LEAST_VARIANCE * covariance[0])
         window = max(window, int(np.median(2 * alive.sum(axis=0))))
-    # The relative variance of a sum of `window` autocovariances is about (4 window + 2)/n.
-    df = max(n / (2 * window + 1) - 1, 1.0)
+    # The relative variance of a sum of `window` autocovariances is about (4 window + 2)/n; and
+    # there are no more independent squares than rows that carry them, an IACT apart.
+    df = np.minimum(max(n / (2 * window + 1) - 1, 1.0), _carrying(rows - mean, asymptotic))
     return Combined(mean, asymptotic / (n - 1), df)
+
+
+def _carrying(centred: FloatArray, asymptotic: FloatArray) -> FloatArray:
+    """Degrees of freedom (m,) of squares q over chains: (Σq)²/Σq² over the IACT, less one."""
+    largest = np.abs(centred).max(axis=0)
+    q = (centred / np.where(largest > 0, largest, 1.0)) ** 2
+    total = q.sum(axis=0)
+    variance = np.mean(centred**2, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        iact = np.maximum(np.where(variance > 0, asymptotic / variance, 1.0), 1.0)
+        share = np.where(total > 0, total**2 / (q**2).sum(axis=0), len(centred))
+    return np.asarray(np.maximum(share / iact - 1, 1.0))
 
 
 def _autocovariance(parts: list[FloatArray]) -> FloatArray:
@@ -92,29 +108,83 @@ def _n_batches(n: int) -> int:
     return int(max(round(n ** (1 / 3)), min(n, 2)))
 
 
-def chains_disagree(response: FloatArray, chain: IntArray) -> list[str]:
-    """Test by an F statistic whether chain means agree with the batch means inside each chain."""
-    within, means, spare = [], [], 0
-    for rows in by_label(response, chain):
-        if len(rows) < _LEAST_LENGTH // 2:
-            return []
-        parts = np.array_split(rows, _n_batches(len(rows)))
+def part_means(rows: FloatArray, chain: IntArray) -> Combined:
+    """Means of rows (n, m) by the spread of the means of long parts of the chains."""
+    parts = by_label(rows, chain)
+    count = max(2, -(-_LEAST_PARTS // len(parts)))
+    return batch_means(
+        [part for whole in parts for part in np.array_split(whole, min(count, len(whole)))],
+        False,
+        "parts of chains",
+    )
+
+
+def mixing(rows: FloatArray, chain: IntArray, df: FloatArray) -> list[list[str]]:
+    """Reasons (m,) to think that chains have not mixed, from the means of their halves.
+
+    Three tests, of rows (n, m): halves differ more than batches inside them allow (F test); first
+    and second halves differ over all chains, as where none has burnt in (z test against twice the
+    error); split R-hat. And too few correlation times for any error bar.
+
+    References
+    ----------
+    Gelman, Carlin, Stern, Dunson, Vehtari & Rubin, *Bayesian Data Analysis*, 3rd ed. (2013),
+    section 11.4, for split R-hat.
+    """
+    m = rows.shape[1]
+    found: list[list[str]] = [[] for _ in range(m)]
+    df = np.broadcast_to(df, m)
+    wholes = by_label(rows, chain)
+    if min(len(rows) for rows in wholes) >= _LEAST_LENGTH:
+        halves = [half for whole in wholes for half in np.array_split(whole, 2)]
+        between, expected, spare = _between_halves(halves)
+        limit = special.fdtri(len(halves) - 1, spare, 1 - _MIXING_CHANCE)
+        apart = between > expected * limit
+        drift = np.mean([b.mean(axis=0) - a.mean(axis=0) for a, b in _pairs(halves)], axis=0)
+        error = np.sqrt(expected * 2 / len(wholes))
+        drifts = np.abs(drift) > error * special.stdtrit(spare, 1 - _MIXING_CHANCE / 2)
+        r_hat = _r_hat(halves)
+        for j in range(m):
+            if apart[j] or r_hat[j] > _MOST_R_HAT:
+                found[j].append(
+                    f"means of halves of the chains differ more than their error bars allow (split "
+                    f"R-hat {r_hat[j]:.2f}): the chains have not mixed."
+                )
+            elif drifts[j]:
+                found[j].append(
+                    "the second halves of the chains differ from the first: they have not burnt in."
+                )
+    for j in range(m):
+        if df[j] < _LEAST_DF and not found[j] and np.ptp(rows[:, j]) > 0:
+            found[j].append(
+                "the chains are too short for their correlation: they span fewer than 4 "
+                "independent stretches."
+            )
+    return found
+
+
+def _between_halves(halves: list[FloatArray]) -> tuple[FloatArray, FloatArray, int]:
+    """Variance of the means of halves, that expected from batches inside them, and its df."""
+    within, spare = [], 0
+    for half in halves:
+        parts = np.array_split(half, _n_batches(len(half)))
         spare += len(parts) - 1
-        batch = np.stack([part.mean(axis=0) for part in parts])
-        within.append(batch.var(axis=0, ddof=1) / len(parts))
-        means.append(rows.mean(axis=0))
-    if len(means) < 2:
-        return []
-    between = np.var(means, axis=0, ddof=1)
-    expected = np.mean(within, axis=0)
-    far = between > expected * special.fdtri(len(means) - 1, spare, 1 - _MIXING_CHANCE)
-    if not far.any():
-        return []
-    ratio = float(np.sqrt(np.max(between[far] / np.maximum(expected[far], 1e-300))))
-    return [
-        f"chain means differ {ratio:.1f} times more than their error bars allow: "
-        "the chains have not mixed."
-    ]
+        means = np.stack([part.mean(axis=0) for part in parts])
+        within.append(means.var(axis=0, ddof=1) / len(parts))
+    between = np.var([half.mean(axis=0) for half in halves], axis=0, ddof=1)
+    return np.asarray(between), np.asarray(np.mean(within, axis=0)), spare
+
+
+def _r_hat(halves: list[FloatArray]) -> FloatArray:
+    length = float(np.mean([len(half) for half in halves]))
+    within = np.mean([half.var(axis=0, ddof=1) for half in halves], axis=0)
+    between = np.var([half.mean(axis=0) for half in halves], axis=0, ddof=1)
+    safe = np.where(within > 0, within, 1.0)
+    return np.where(within > 0, np.sqrt((length - 1) / length + between / safe), 1.0)
+
+
+def _pairs(halves: list[FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
+    return list(zip(halves[::2], halves[1::2], strict=True))
 
 
 def moving_sums(rows: FloatArray, window: int) -> FloatArray:

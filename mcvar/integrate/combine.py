@@ -29,12 +29,14 @@ def least_squares(parts: list[Moments]) -> FloatArray:
 class Combined:
     """Means, their covariance (its diagonal unless asked for) and degrees of freedom.
 
-    `df` is one number, or one for every mean.
+    `df` and `skewness` (of the mean, which intervals allow for) are one number, or one for every
+    mean.
     """
 
     mean: FloatArray
     covariance: FloatArray
     df: Any
+    skewness: Any = 0.0
 
     @property
     def variance(self) -> FloatArray:
@@ -85,17 +87,13 @@ def replicates(
     return Combined(means.mean(axis=0), spread * scale, len(parts) - 1)
 
 
-def ratio(combined: Combined) -> tuple[Combined, Combined]:
-    """Split means of (w f, w) into the self-normalised estimate and the mean weight.
+def ratio_gradient(means: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Ratios (m,) of means to the last of them, and their gradient (m, m + 1) by the means.
 
-    The variance is that of the linearisation w(f − θ)/E w (Owen 2013, eq. 9.8).
+    The gradient turns rows (w f, w) into rows w (f − θ)/E w (Owen 2013, eq. 9.8).
     """
-    numerator, denominator = combined.mean[:-1], combined.mean[-1]
-    value = numerator / denominator
-    gradient = np.concatenate([np.eye(len(value)), -value[:, np.newaxis]], axis=1) / denominator
-    covariance = gradient @ combined.covariance @ gradient.T
-    weight = Combined(combined.mean[-1:], combined.covariance[-1:, -1], combined.df)
-    return Combined(value, covariance, combined.df), weight
+    ratio, last = means[:-1] / means[-1], means[-1]
+    return ratio, np.concatenate([np.eye(len(ratio)), -ratio[:, np.newaxis]], axis=1) / last
 
 
 def with_mean_error(combined: Combined, error: FloatArray) -> Combined:

@@ -4,20 +4,24 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import Seed
 from mcvar.draws import Draws
+from mcvar.integrate.analyse import analyse, build_estimate, describe
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.problem import Problem, open_runner, stored_seed
-from mcvar.integrate.selection import read_control
-from mcvar.integrate.sequential import Goal, estimate_by_drawing
+from mcvar.integrate.run import Budget, estimate_by_drawing
+from mcvar.integrate.select import read_controls
 from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance
-from mcvar.result import Estimate
+from mcvar.integrate.values import as_columns
+from mcvar.result import Estimate, Look
 from mcvar.samplers import as_sampler
 from mcvar.targets import as_target
 
 if TYPE_CHECKING:
-    from mcvar.integrate.given import Criterion
+    from mcvar.integrate.analyse import Criterion
 
 
 def estimate(
@@ -154,36 +158,72 @@ def estimate(
             max_seconds=max_seconds,
             executor=executor,
             batch_size=batch_size,
+            rng=rng,
+            progress=progress or None,
         )
         if sampler != "auto":
-            raise ValueError(f"draws that exist have no sampler; got sampler={sampler!r}.")
-        # With it come the controls, and with them scikit-learn: needed for no other target.
-        from mcvar.integrate.given import estimate_given
-
-        return estimate_given(
-            integrand,
-            target,
-            control,
-            folds,
-            criterion,
-            covariance=covariance,
-            vectorized=vectorized,
+            raise ValueError(f"existing draws have no sampler; got sampler={sampler!r}.")
+        controls = read_controls(control, None)
+        return _from_draws(
+            integrand, target, controls, folds, criterion, vectorized, covariance=covariance
         )
     if criterion != "variance":
-        raise ValueError(f"criterion={criterion!r} is for chains: draws that exist.")
+        raise ValueError(f"criterion={criterion!r} is for chains: existing draws (mcvar.Draws).")
     goal, recipe = as_target(target), as_sampler(sampler)
     tolerance = Tolerance.read(rtol, atol)
     budget = _budget(n, max_n, tolerance)
     seed = root_entropy(stored_seed(checkpoint) if rng is None else rng)
     function = Integrand(integrand, vectorized, seed)
-    control = read_control(control, goal)
+    control = read_controls(control, goal)
     problem = Problem(function, goal, recipe, control, folds, covariance, batch_size, seed)
-    runner, trained_for = open_runner(problem, budget, executor, checkpoint, max_seconds)
+    runner, for_training = open_runner(problem, budget, executor, checkpoint, max_seconds)
     with runner:
-        est = estimate_by_drawing(problem, Goal(budget, trained_for, tolerance), runner, progress)
+        est = estimate_by_drawing(
+            problem, Budget(budget, for_training, tolerance), runner, progress
+        )
     if checkpoint is None:
         return est
     return replace(est, again=functools.partial(_again, asked | {"rng": seed}))
+
+
+def _from_draws(
+    integrand: Any,
+    draws: Draws,
+    control: Any,
+    folds: int,
+    criterion: "Criterion",
+    vectorized: bool | None,
+    *,
+    covariance: bool,
+) -> Estimate:
+    """Estimate from existing draws."""
+    if callable(integrand):
+        function = Integrand(integrand, vectorized, 0)
+        own = Draws.unchecked(x=draws.x.copy(), weights=draws.weights)
+        values, signature = function(own, "the given draws")
+        scalar = signature.scalar
+    else:
+        values, scalar = as_columns("values", integrand, draws.n)
+    found = analyse(values, draws, control, folds, criterion, covariance=covariance)
+    ess = None
+    if draws.chain is not None:
+        plain = found.independent_variance
+        with np.errstate(divide="ignore", invalid="ignore"):
+            independent = plain * draws.n / found.plain.variance
+        ess = float(np.min(np.where(plain > 0, independent, draws.n)))
+    combined = found.combined
+    look = Look(draws.n, combined.mean, np.sqrt(combined.variance), combined.df)
+    return build_estimate(
+        found,
+        scalar,
+        n=draws.n,
+        draws=draws.n,
+        status="completed",
+        with_covariance=covariance,
+        ess=ess,
+        control=describe(found.controls, folds),
+        history=(look,),
+    )
 
 
 def _again(asked: dict[str, Any], **changes: Any) -> Estimate:
@@ -200,7 +240,9 @@ def _again(asked: dict[str, Any], **changes: Any) -> Estimate:
 def _refuse_for_draws(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ValueError(f"draws that exist cannot be added to; got {name}={value!r}.")
+            raise ValueError(
+                f"{name}= is not used with existing draws (mcvar.Draws); got {name}={value!r}."
+            )
 
 
 def _budget(n: int | None, max_n: int | None, tolerance: Tolerance | None) -> int:

@@ -1,7 +1,7 @@
 """The integrand: one calling convention for the forms that users write."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,32 +15,24 @@ _MOST_SQUARES = 1e280  # sum over a chunk: leaves room for many chunks and for w
 
 
 class OutsideSupportError(ValueError):
-    """No point so far lies in the support, so that the number of components is not known yet."""
+    """No point lies in the support, so that the number of components is not known."""
 
 
-class Learned(NamedTuple):
-    """What a block tells of the integrand: how often it was called there, and what it returns.
+class Signature(NamedTuple):
+    """What an integrand returns: m values a point, or one value where it is scalar."""
 
-    `components` is 0 where that is not known.
-    """
-
-    evaluations: int
     components: int
     scalar: bool
 
-    def pack(self) -> dict[str, Any]:
-        """Return this as a named array."""
-        return {"learned": np.array(self, dtype=np.int64)}
-
-    @classmethod
-    def unpack(cls, arrays: Mapping[str, Any]) -> "Learned":
-        """Return what `pack` was given."""
-        evaluations, components, scalar = arrays["learned"].tolist()
-        return cls(evaluations, components, bool(scalar))
+    def shape(self) -> str:
+        """The shape of values at n points."""
+        return "(n,)" if self.scalar else f"(n, {self.components})"
 
 
 class Integrand:
-    """Evaluates a user's function at draws and checks what comes back.
+    """A user's function at draws, with what it returns checked.
+
+    Nothing is learned between calls: the same draws give the same values, in any process.
 
     Parameters
     ----------
@@ -51,103 +43,94 @@ class Integrand:
         None: jitted functions take one point, others take all.
     seed : int
         Named in error messages, so that a failing point can be found again.
-
-    Attributes
-    ----------
-    n_evaluations : int
-        Points at which the function was called so far.
-    n_components : int or None
-        Number m of values a point; None before the first evaluation.
-    returns_scalar : bool
-        Whether it returns one value a point rather than a row of m.
+    signature : Signature, optional
+        What it returned at the first points.
     """
 
-    def __init__(self, function: Callable[[Any], Any], vectorized: bool | None, seed: int) -> None:
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        vectorized: bool | None,
+        seed: int,
+        signature: Signature | None = None,
+    ) -> None:
         if not callable(function):
             raise TypeError(
                 f"the integrand must be a function, got {type(function).__name__}; "
                 "values that already exist go with mcvar.Draws as the target."
             )
         self.function = function
+        self.signature = signature
+        self.seed = seed
         self.is_compiled = vectorized is not True and is_jitted(function)
         self.is_vectorized = vectorized is not False and not self.is_compiled
-        self.n_evaluations = 0
-        self.returns_scalar = True
-        self._seed = seed
-        self.n_components: int | None = None
-        self._is_checked = False
+        self._vectorized = vectorized
 
     @property
-    def m(self) -> int:
-        """Number of components; known after the first evaluation."""
-        return 1 if self.n_components is None else self.n_components
+    def is_scalar(self) -> bool:
+        """Whether it returns one value a point; so it seems before the first evaluation."""
+        return self.signature is None or self.signature.scalar
+
+    def returning(self, signature: Signature) -> "Integrand":
+        """The same integrand, of which it is known what it returns."""
+        return Integrand(self.function, self._vectorized, self.seed, signature)
 
     def __call__(
         self,
         draws: Draws,
-        block: str,
-        values_at: "Callable[[FloatArray, str], FloatArray] | None" = None,
-    ) -> FloatArray:
-        """Return finite values, shape (n, m), unweighted; zero where the weight is zero.
+        where: object,
+        values_at: "Callable[[FloatArray, object], tuple[FloatArray, Signature]] | None" = None,
+    ) -> tuple[FloatArray, Signature]:
+        """Finite values, shape (n, m), unweighted, and what was returned.
 
-        Points of weight zero lie outside the target: the function is not called there.
-        `values_at` stands in for `at`, to have the function called elsewhere.
+        Points of weight zero lie outside the target: the function is not called there, and values
+        are zero. `values_at` stands in for `at`, to have the function called elsewhere.
         """
-        x, values_at = draws.x, values_at or self.at
+        values_at = values_at or self.at
         if draws.weights is None or (draws.weights > 0).all():
-            return values_at(x, block)
+            return values_at(draws.x, where)
         inside = draws.weights > 0
         if not inside.any():
-            if self.n_components is None:
+            if self.signature is None:
                 raise OutsideSupportError(
-                    f"none of the first {len(x)} points ({block}, seed {self._seed}) lies in the "
+                    f"none of the first {draws.n} points ({where}, seed {self.seed}) lies in the "
                     "support of the target; expected a proposal that reaches it: centre and scale "
                     "it as the target is."
                 )
-            return np.zeros((len(x), self.m))
-        values = values_at(x[inside], block)
-        out = np.zeros((len(x), values.shape[1]))
+            return np.zeros((draws.n, self.signature.components)), self.signature
+        values, signature = values_at(draws.x[inside], where)
+        out = np.zeros((draws.n, values.shape[1]))
         out[inside] = values
-        return out
+        return out, signature
 
-    def at(self, x: FloatArray, block: str) -> FloatArray:
-        """Call the function at ``x (n, d)``; return finite values, shape (n, m)."""
-        return self._checked(x, self._evaluate(x), block)
+    def at(self, x: FloatArray, where: object) -> tuple[FloatArray, Signature]:
+        """Finite values at ``x (n, d)``, shape (n, m), and what was returned.
 
-    def fresh(self) -> "Integrand":
-        """Return one for a task of its own, which knows what this one has learned."""
-        other = object.__new__(Integrand)
-        vars(other).update(vars(self), n_evaluations=0)
-        return other
-
-    @property
-    def learned(self) -> "Learned":
-        """What was learned so far."""
-        return Learned(self.n_evaluations, self.n_components or 0, self.returns_scalar)
-
-    def learn(self, learned: "Learned") -> None:
-        """Take over what was learned of the function elsewhere, and count its evaluations."""
-        self.n_evaluations += learned.evaluations
-        if learned.components:
-            self._agree(learned.components, learned.scalar)
-
-    def _agree(self, m: int, scalar: bool) -> None:
-        if self.n_components is None:
-            self.n_components, self.returns_scalar = m, scalar
-        elif (self.n_components, self.returns_scalar) != (m, scalar):
-            shapes = [
-                "(n,)" if flat else f"(n, {k})"
-                for k, flat in ((m, scalar), (self.n_components, self.returns_scalar))
-            ]
+        The function may overwrite `x`. Values may be its own memory: copy them to keep them.
+        """
+        values = as_real_array("the integrand's output", self._evaluate(x))
+        if values.ndim not in (1, 2) or len(values) != len(x) or 0 in values.shape:
+            raise ValueError(self._shape_message(x, values))
+        columns = values[:, np.newaxis] if values.ndim == 1 else values
+        signature = Signature(columns.shape[1], values.ndim == 1)
+        if self.signature is not None and signature != self.signature:
             raise ValueError(
-                f"the integrand returned shape {shapes[0]}, after {shapes[1]} on earlier points; "
-                "expected the same at all points."
+                f"the integrand returned shape {signature.shape()}, after "
+                f"{self.signature.shape()} on earlier points; expected the same at all points."
             )
+        # One pass over the squares finds trouble; only then is it worth locating.
+        if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
+            self._locate_non_finite(x, columns, signature, where)
+            raise MagnitudeError(
+                f"the square of the integrand overflows in {where}, where values reach "
+                f"{np.abs(columns).max():.3g}; rescale the integrand."
+            )
+        return columns, signature
 
     def _evaluate(self, x: FloatArray) -> Any:
-        self.n_evaluations += len(x)
         if self.is_compiled:
-            self.check_compiled(x[0])
+            if self.signature is None:
+                self.check_compiled(x[0])
             from mcvar._jit.rows import row_loop
 
             out = np.empty(len(x))
@@ -155,13 +138,10 @@ class Integrand:
             return out
         try:
             if self.is_vectorized:
-                # Controls are evaluated at the same points afterwards: they must not change.
-                points = x.view()
-                points.flags.writeable = False
-                return self.function(points)
+                return self.function(x)
             return [self.function(np.ascontiguousarray(point)) for point in x]
         except (TypeError, ValueError, IndexError) as error:
-            if self.n_components is None:  # it has never worked: perhaps it expects another x
+            if self.signature is None:  # it has never worked: perhaps it expects another x
                 error.add_note(self._convention(x))
             raise
 
@@ -175,43 +155,25 @@ class Integrand:
 
     def check_compiled(self, point: FloatArray) -> None:
         """Refuse a compiled function that does not return one real number, before it is inlined."""
-        if self._is_checked:
-            return
         returned = as_real_array("the compiled integrand's output", self.function(point.copy()))
         if returned.ndim:
             raise ValueError(
                 f"the compiled integrand returned shape {returned.shape} for one point; "
                 "expected a number. If it takes all points at once, pass vectorized=True."
             )
-        self._agree(1, True)
-        self._is_checked = True
 
-    def _checked(self, x: FloatArray, returned: Any, block: str) -> FloatArray:
-        values = as_real_array("the integrand's output", returned)
-        if values.ndim not in (1, 2) or len(values) != len(x) or 0 in values.shape:
-            raise ValueError(self._shape_message(x, values))
-        scalar = values.ndim == 1
-        columns = values[:, np.newaxis] if scalar else values
-        self._agree(columns.shape[1], scalar)
-        # One pass over the squares finds trouble; only then is it worth locating.
-        if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
-            self.locate_non_finite(x, columns, block)
-            raise MagnitudeError(
-                f"the square of the integrand overflows in {block}, where values reach "
-                f"{np.abs(columns).max():.3g}; rescale the integrand."
-            )
-        return columns
-
-    def locate_non_finite(self, x: FloatArray, values: FloatArray, block: str) -> None:
+    def _locate_non_finite(
+        self, x: FloatArray, values: FloatArray, signature: Signature, where: object
+    ) -> None:
         """Raise NonFiniteError at the first NaN or infinity of `values`, if there is one."""
         bad = ~np.isfinite(values)
         if bad.any():
             i, component = (int(index) for index in np.argwhere(bad)[0])
-            which = "" if self.returns_scalar else f" in component {component}"
+            which = "" if signature.scalar else f" in component {component}"
             raise NonFiniteError(
                 f"the integrand returned {values[i, component]}{which} at x = "
                 f"{np.array2string(x[i], precision=17, threshold=20)} "
-                f"(point {i} of {block}, seed {self._seed}); expected finite numbers."
+                f"(point {i} of {where}, seed {self.seed}); expected finite numbers."
             )
 
     def _shape_message(self, x: FloatArray, values: FloatArray) -> str:

@@ -32,7 +32,7 @@ class Problem:
             "integrand": f"{getattr(function, '__module__', '?')}:{name}",
             "target": _described(self.target),
             "sampler": self.sampler.name,
-            "control": self.control if isinstance(self.control, str) else _described(self.control),
+            "control": _named(self.control),
             "folds": self.folds,
             "batch_size": self.batch_size,
             "seed": self.seed,
@@ -79,6 +79,12 @@ def stored_seed(checkpoint: Any) -> int | None:
     """Return the seed of the run in this file, if there is one."""
     about = None if checkpoint is None else stored_about(checkpoint)
     return None if about is None else about.get("seed")
+
+
+def _named(control: Any) -> str:
+    if isinstance(control, str):
+        return control
+    return ", ".join(_described(each) for each in control) or "None"
 
 
 def _described(thing: Any) -> str:

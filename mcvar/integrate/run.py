@@ -1,138 +1,322 @@
-"""The estimate's own draws, block by block: sent out, and added up in a fixed order."""
+"""Train, draw, look, and stop: an estimate from new draws."""
 
-from collections.abc import Callable
-from contextlib import closing
-from itertools import chain
-from typing import Any
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from mcvar._checks import import_extra
-from mcvar.execution import Key, Runner, fingerprint
-from mcvar.integrate.block_job import BlockJob, Part, Streams, draws_only
-from mcvar.integrate.blocks import cut
-from mcvar.integrate.integrand import Integrand, OutsideSupportError
-from mcvar.integrate.tally import Tally
-from mcvar.result import concise
-from mcvar.samplers import Blocks, Plan, Sampler
-from mcvar.targets import Target
+from mcvar.execution import OutOfTimeError, Runner
+from mcvar.integrate.analyse import Analysis, build_estimate, describe
+from mcvar.integrate.block import blocks_for
+from mcvar.integrate.collect import Collection
+from mcvar.integrate.evaluation import Evaluation
+from mcvar.integrate.features import is_linear
+from mcvar.integrate.problem import Problem
+from mcvar.integrate.select import polynomials, read_controls
+from mcvar.integrate.tolerance import Tolerance, schedule
+from mcvar.result import Estimate, Look, Status, concise
+from mcvar.samplers import CHUNK, Plan, Prepared, stream_seed
 
-_WORTH_COMPILING = 2**20  # draws
+_TRAINING_WITH_TOLERANCE = 2**14  # evaluations that training may reckon with, if n is open
+_MAIN, _TRAINING, _PILOT = 0, 1, 2  # places among a run's streams
+_LEAST_FOR_CONTROLS = 100  # independent draws from which "auto" considers controls
+_LEAST_PILOT = 128  # draws on which features or a penalty are chosen
+_BETWEEN_REPORTS = 1.0  # seconds
+_logger = logging.getLogger("mcvar")
 
 
-class Run:
-    """Makes a run's blocks by a `Runner` and adds them to a tally.
+class Budget(NamedTuple):
+    """How far a run goes.
 
-    Memory does not depend on the number of draws.
+    Attributes
+    ----------
+    evaluations : int
+        Evaluations that may be made.
+    for_training : int
+        Evaluations that training reckons with: the budget of the run's first call.
+    tolerance : Tolerance or None
+        Error at which it stops before that.
     """
 
-    def __init__(
-        self,
-        integrand: Integrand,
-        sampler: Sampler,
-        target: Target,
-        tally: Tally,
-        seed: int,
-        *,
-        n: int,
-        runner: Runner,
-        blocks: Blocks,
-        on_progress: Callable[[int], Any],
-    ) -> None:
-        self._integrand = integrand
-        self._sampler = sampler
-        self._target = target
-        self._tally = tally
-        self._seed = seed
-        self._runner = runner
-        self._blocks = blocks
-        self._on_progress = on_progress
-        # Loading Numba pays only in long runs that do little else than draw.
-        self._compiles = n >= _WORTH_COMPILING and draws_only(tally)
-        self._streams: Streams | None = None
-        self._carries: tuple[bool, bool] | None = None  # weights, functions of known mean
-        self._done: list[int] = []
-        self._waiting: list[Key] = []  # blocks outside the support before m is known
-        self._context = ""
-        if runner.checkpoint is not None:
-            # What the pilots led to: were it something else, other blocks would be meant.
-            state = fingerprint(sampler, target, tally, seed)
-            self._context = f"block of {state}"
+    evaluations: int
+    for_training: int
+    tolerance: Tolerance | None
 
-    def advance(self, plan: Plan) -> None:
-        """Draw whatever `plan` asks for beyond what is there."""
-        if self._streams is None or not self._sampler.extensible:
-            self._streams = Streams(
-                self._sampler, self._target, self._seed, plan.size, compiled=self._compiles
-            )
-        self._done += [0] * (plan.replicates - len(self._done))
-        keys = list(
-            chain.from_iterable(
-                cut(self._blocks, replicate, done, plan.size)
-                for replicate, done in enumerate(self._done)
-            )
+
+@dataclass(frozen=True)
+class _Plan:
+    """What training led to: how to draw, the control, and the looks."""
+
+    prepared: Prepared
+    control: Any
+    candidates: list[Any]
+    spent: int
+    looks: list[Plan]
+
+
+def estimate_by_drawing(
+    problem: Problem, budget: Budget, runner: Runner, show_progress: bool
+) -> Estimate:
+    """Estimate of a problem from draws that are made for it."""
+    blocks = blocks_for(problem.integrand, problem.sampler, problem.batch_size)
+    evaluate = Evaluation(problem.integrand, runner, blocks)
+    try:
+        plan = _train(problem, budget, evaluate, runner)
+    except OutOfTimeError:
+        raise _too_early(evaluate.spent) from None
+    prepared = plan.prepared
+    _logger.info(
+        "trained on %d evaluations: %s", plan.spent, prepared.description or prepared.sampler.name
+    )
+    progress = _Progress(runner, plan.spent, budget.evaluations, plan.looks[-1].n, show_progress)
+    collection = Collection(
+        evaluate.integrand,
+        prepared.sampler,
+        prepared.target,
+        problem.seed,
+        _place(problem.control),
+        control=plan.control,
+        candidates=plan.candidates,
+        folds=problem.folds,
+        covariance=problem.covariance,
+        n=plan.looks[-1].n,
+        runner=runner,
+        blocks=blocks_for(problem.integrand, prepared.sampler, problem.batch_size),
+        on_progress=progress.advance,
+    )
+    status: Status = "completed" if budget.tolerance is None else "budget"
+    why: list[str] = []
+    history: list[Look] = []
+    found: Analysis | None = None
+    try:
+        for found in _analyses(collection, plan.looks):
+            history.append(_look(plan.spent + collection.n, found))
+            progress.look(history[-1])
+            if budget.tolerance is not None and budget.tolerance.met(found, history, plan.looks):
+                status = "converged"
+                break
+    except (KeyboardInterrupt, OutOfTimeError) as cause:
+        found = _interrupted(cause, found, history, collection, plan)
+        status, reason = "budget", "interrupted"
+        if isinstance(cause, OutOfTimeError):
+            reason = "out of time"
+        made = plan.spent + collection.evaluations
+        why.append(
+            f"{reason} after {made} of {budget.evaluations} evaluations; the estimate is that of "
+            f"the first {history[-1].n}."
         )
-        while keys:
-            keys = self._together(self._streams, keys)
-        if self._waiting:
-            raise OutsideSupportError(
-                f"none of the first {plan.n} points (seed {self._seed}) lies in the support of "
-                "the target; the proposal does not reach it."
-            )
-
-    def _together(self, streams: Streams, keys: list[Key]) -> list[Key]:
-        """Run the blocks that one job serves; return those left."""
-        job = BlockJob(self._integrand, self._target, streams, self._tally.blank())
-        if self._carries is None:
-            draws = streams.probe(keys[0])
-            self._carries = draws.weights is not None, draws.zero_mean is not None
-        limit = self._tally.valid_until(*self._carries)
-        first = sum(self._done)
-        served = 0
-        while served < len(keys) and (first < limit or served == 0):
-            first += keys[served].size
-            served += 1
-        with closing(self._runner.run(job, keys[:served], self._context)) as results:
-            for key, part in results:
-                self._integrand.learn(part.learned)
-                self._take(key, part, streams)
-                self._done[key.replicate] += key.size
-                self._on_progress(key.size)
-        return keys[served:]
-
-    def _take(self, key: Key, part: Part, streams: Streams) -> None:
-        """Add a block; what lies outside the support waits until its width is known."""
-        if part.tally is None:
-            self._waiting.append(key)
-        if self._integrand.n_components is not None:
-            zeros = BlockJob(self._integrand, self._target, streams, self._tally.blank())
-            for earlier in self._waiting:
-                empty = zeros(earlier).tally
-                assert empty is not None
-                self._tally.absorb(empty)
-            self._waiting.clear()
-        if part.tally is not None:
-            self._tally.absorb(part.tally)
+    finally:
+        progress.close()
+    assert found is not None
+    if status == "budget" and not why and budget.tolerance is not None:
+        why.append(budget.tolerance.missed(found, history[-1].n, plan.looks))
+    est = build_estimate(
+        found,
+        collection.integrand.is_scalar,
+        n=plan.spent + collection.evaluations,
+        draws=collection.n,
+        status=status,
+        warnings=prepared.warnings,
+        why=why,
+        with_covariance=problem.covariance,
+        log_scale=float(getattr(prepared.target, "log_scale", 0.0)),
+        sampler=prepared.description or prepared.sampler.name,
+        control=describe(found.controls, problem.folds),
+        seed=problem.seed,
+        history=tuple(history),
+    )
+    progress.finished(est)
+    return est
 
 
-class ProgressBar:
-    """A tqdm bar with the rate, the time left and the present interval; or nothing."""
+def _train(problem: Problem, budget: Budget, evaluate: Evaluation, runner: Runner) -> _Plan:
+    """Train the sampler, and a control whose features are to be chosen."""
+    n = budget.for_training
+    prepared = problem.sampler.prepare(
+        problem.target,
+        lambda draws: evaluate(draws, "training draws"),
+        n if budget.tolerance is None else min(n, _TRAINING_WITH_TOLERANCE),
+        stream_seed(problem.seed, _TRAINING),
+    )
+    sampler, target = prepared.sampler, prepared.target
+    control = read_controls(problem.control, target)
+    if not isinstance(control, str):
+        control = tuple(
+            _trained(each, problem, prepared, evaluate, n - evaluate.spent) for each in control
+        )
+    looks = schedule(
+        sampler,
+        budget.evaluations - evaluate.spent,
+        tolerance=budget.tolerance is not None,
+        limited=runner.is_limited,
+    )
+    most = looks[-1].n
+    candidates: list[Any] = []
+    if isinstance(control, str):
+        independent = not sampler.replicated and target.basis() is not None
+        if independent and most >= _LEAST_FOR_CONTROLS:
+            candidates = list(polynomials(target, most // sampler.unit, problem.folds))
+    else:
+        _check_enough(control, most, problem, sampler.unit, sampler.replicated)
+    return _Plan(prepared, control, candidates, evaluate.spent, looks)
 
-    def __init__(self, show: bool, total: int) -> None:
+
+def _trained(
+    control: Any, problem: Problem, prepared: Prepared, evaluate: Evaluation, n: int
+) -> Any:
+    """The control with features or penalty chosen on draws that are spent for that."""
+    if not (is_linear(control) and control.needs_training):
+        return control
+    if n < 2 * _LEAST_PILOT:
+        raise ValueError(
+            f"n={n} is too small to train {control.describe()}; expected n >= {2 * _LEAST_PILOT} "
+            "after what the sampler's own training takes."
+        )
+    size = min(max(n // 8, _LEAST_PILOT), CHUNK)
+    size -= size % prepared.sampler.unit
+    seed = stream_seed(problem.seed, _PILOT, 0)
+    draws = prepared.sampler.open(prepared.target, size, seed)(0, size)
+    return control.trained(draws.x, evaluate(draws, "pilot draws"))
+
+
+def _check_enough(
+    control: tuple[Any, ...], n: int, problem: Problem, unit: int, replicated: bool
+) -> None:
+    """Refuse fewer independent draws than folds and features need."""
+    if not control or replicated:
+        return
+    units, folds = n // unit, problem.folds
+    if folds > 1 and units < 2 * folds:
+        raise ValueError(
+            f"{units} independent draws are too few for {folds} folds; expected at least "
+            f"{2 * folds}."
+        )
+    k = max(getattr(each, "n_features", 0) for each in control)
+    if k >= units * (folds - 1) / max(folds, 2) - 1:
+        raise ValueError(
+            f"{units} independent draws are too few for a control with {k} features; draw more, "
+            "lower the degree, or use penalty='lasso'."
+        )
+
+
+def _place(control: Any) -> int:
+    """Place of the main streams: one of their own where a control brings an estimated mean.
+
+    Two calls with the same `rng` would otherwise make the same draws, and the estimated mean would
+    depend on the draws that it is to correct.
+    """
+    several = control if isinstance(control, list | tuple) else (control,)
+    sources = [each.mean for each in several if isinstance(getattr(each, "mean", None), Estimate)]
+    if not sources:
+        return _MAIN
+    told = hashlib.sha256()
+    for source in sources:
+        for part in (source.value, source.standard_error, source.n):
+            told.update(np.asarray(part, dtype=float).tobytes())
+    return 2**32 + int.from_bytes(told.digest()[:4], "little")
+
+
+def _analyses(collection: Collection, looks: list[Plan]) -> Iterator[Analysis]:
+    for plan in looks:
+        collection.advance(plan)
+        yield collection.analysis()
+
+
+def _look(n: int, found: Analysis) -> Look:
+    combined = found.combined
+    return Look(n, combined.mean, np.sqrt(combined.variance), combined.df)
+
+
+def _interrupted(
+    cause: BaseException,
+    found: Analysis | None,
+    history: list[Look],
+    collection: Collection,
+    plan: _Plan,
+) -> Analysis:
+    """Analysis of the completed draws; raise where these are too few for an error bar.
+
+    Independent draws count to the last block. Of randomisations, some of which have grown and
+    some not, only those of the last look do.
+    """
+    sampler = plan.prepared.sampler
+    enough = min(plan.looks[0].n, 32 * sampler.unit * 5)
+    seen = plan.looks[len(history) - 1].n if history else 0
+    if not sampler.replicated and collection.n >= max(enough, seen + 1):
+        found = collection.analysis()
+        history.append(_look(plan.spent + collection.n, found))
+    if found is None:
+        if isinstance(cause, OutOfTimeError):
+            raise _too_early(plan.spent + collection.evaluations) from None
+        raise cause
+    return found
+
+
+def _too_early(evaluations: int) -> TimeoutError:
+    return TimeoutError(
+        f"max_seconds passed after {evaluations} evaluations, before there was a first estimate "
+        "with an error bar; allow more time, ask for less (n), or use executor=. With a "
+        "checkpoint, what was finished is kept."
+    )
+
+
+class _Progress:
+    """Reports a run's progress: to a tqdm bar, and to the checkpoint."""
+
+    def __init__(self, runner: Runner, spent: int, budget: int, draws: int, show: bool) -> None:
+        self._runner, self._done, self._budget = runner, spent, budget
+        self._last = 0.0
+        self._shown: dict[str, Any] = {}
         self._bar = None
         if show:
             tqdm = import_extra("tqdm", "progress").tqdm
-            self._bar = tqdm(total=total, unit="draw", unit_scale=True)
+            self._bar = tqdm(total=draws, unit="draw", unit_scale=True)
 
-    def update(self, count: int) -> None:
-        """Add evaluations."""
+    def advance(self, count: int) -> None:
+        """Count draws of a finished block."""
+        self._done += count
         if self._bar is not None:
             self._bar.update(count)
+        if self._runner.seconds - self._last >= _BETWEEN_REPORTS:
+            self._write("running")
 
-    def show(self, value: float, error: float) -> None:
-        """Show an estimate with its standard error."""
+    def look(self, look: Look) -> None:
+        """Report the estimate at a look."""
         if self._bar is not None:
-            self._bar.set_postfix_str(concise(value, error))
+            self._bar.set_postfix_str(concise(float(look.value[0]), float(look.standard_error[0])))
+        self._shown = {
+            "n": look.n,
+            "value": look.value.tolist(),
+            "standard_error": look.standard_error.tolist(),
+            "df": np.asarray(look.df).tolist(),
+        }
+        self._write("running")
+
+    def finished(self, est: Estimate) -> None:
+        """Report the result."""
+        self._shown |= {
+            "value": np.atleast_1d(est.value).tolist(),
+            "standard_error": np.atleast_1d(est.standard_error).tolist(),
+        }
+        self._write(est.status, list(est.reasons))
 
     def close(self) -> None:
         """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
+
+    def _write(self, state: str, reasons: list[str] | None = None) -> None:
+        self._last = self._runner.seconds
+        if self._runner.checkpoint is not None:
+            self._runner.checkpoint.report(
+                state=state,
+                reasons=reasons or [],
+                done=self._done,
+                planned=self._budget,
+                seconds=self._runner.seconds,
+                **self._shown,
+            )

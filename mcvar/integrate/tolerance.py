@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from mcvar._checks import as_finite_array
-from mcvar._typing import BoolArray, FloatArray
-from mcvar.result import half_width
+from mcvar._typing import FloatArray
+from mcvar.integrate.analyse import Analysis
+from mcvar.result import Look, interval_widths
 from mcvar.samplers import CHUNK, Plan, Sampler
 
 DEFAULT_N = 65_536
@@ -43,36 +44,51 @@ class Tolerance:
             raise ValueError("rtol and atol are both zero; at least one must be positive.")
         return cls(relative, absolute)
 
-    def shortfall(
-        self,
-        value: FloatArray,
-        standard_error: FloatArray,
-        df: float,
-        looks: int,
-        varies: BoolArray,
-    ) -> FloatArray:
-        """Half-width over tolerance, per component: at most 1 where the tolerance is met.
+    def met(self, found: Analysis, history: list[Look], looks: list[Plan]) -> bool:
+        """Whether the error is within the tolerance, in every component."""
+        return bool((self._shortfall(found, len(history), len(looks)) <= 1).all())
 
-        `varies` says whether the integrand took more than one value.
-        """
+    def missed(self, found: Analysis, n: int, looks: list[Plan]) -> str:
+        """By how much the tolerance was missed after n evaluations, in prose."""
+        shortfall = self._shortfall(found, len(looks), len(looks))
+        worst = int(np.argmax(shortfall))
+        which = "" if np.size(shortfall) == 1 else f" in component {worst}"
+        if not np.isfinite(shortfall[worst]):
+            return (
+                f"no spread was seen{which} in {n} evaluations, so no standard error can be given."
+            )
+        return (
+            f"after {n} evaluations the error is {shortfall[worst]:.3g} times the tolerance"
+            f"{which}; raise max_n."
+        )
+
+    def _shortfall(self, found: Analysis, looked: int, looks: int) -> FloatArray:
+        """Half-width over tolerance, (m,): at most 1 where the tolerance is met."""
+        combined = found.combined
+        value = combined.mean
         for name, tolerance in (("rtol", self.rtol), ("atol", self.atol)):
             if tolerance.ndim and tolerance.shape != value.shape:
                 raise ValueError(
                     f"{name} has shape {tolerance.shape}; expected a scalar or {value.shape}, "
                     "one per component."
                 )
-        goal = np.maximum(self.atol, self.rtol * np.abs(value))
-        half = half_width(standard_error, df, 1 - (1 - _LEVEL) / looks)
-        # An integrand that was constant so far proves nothing: a peak may have been missed.
-        met = (half == 0) & varies
-        unproven = ~met & ((half == 0) | (goal == 0))
-        with np.errstate(over="ignore"):  # a goal near zero may be missed by any factor
-            ratio = half / np.where(goal > 0, goal, 1.0)
-        return np.where(unproven, np.inf, np.where(met, 0.0, ratio))
+        allowed = np.maximum(self.atol, self.rtol * np.abs(value))
+        level = 1 - (1 - _LEVEL) / looks
+        half = np.maximum(
+            *interval_widths(np.sqrt(combined.variance), combined.df, level, combined.skewness)
+        )
+        varies = found.independent_variance > 0
+        # A constant is believed at the second look; zero, which is what a function returns wherever
+        # its support is missed, is not.
+        exact = (half == 0) & (varies | ((value != 0) & (looked > 1)))
+        unproven = ~exact & ((half == 0) | (allowed == 0))
+        with np.errstate(over="ignore"):  # a tolerance near zero may be missed by any factor
+            ratio = half / np.where(allowed > 0, allowed, 1.0)
+        return np.where(unproven, np.inf, np.where(exact, 0.0, ratio))
 
 
 def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False) -> list[Plan]:
-    """Return the growing plans after each of which the estimate is looked at.
+    """Growing plans after each of which the estimate is looked at.
 
     The first looks come early where the run may end at any of them: with a tolerance, or with
     `limited` time.
@@ -82,6 +98,8 @@ def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False
         early = tolerance or limited
         first = _FIRST[sampler.replicated] if early else final.size >> _HISTORY
         first = max(first, _FIRST[sampler.replicated] // 4)
+        # Half-size replicates are part of the error bar: there is a look at them.
+        first = min(first, max(final.size // 2, 1))
         # Blocks end at powers of two: none is cut in two by a look.
         sizes = _doublings(1 << (first.bit_length() - 1), final.size, sampler.unit)
         return [Plan(final.replicates, size) for size in sizes]

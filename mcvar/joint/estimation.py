@@ -1,7 +1,7 @@
 """estimate_jointly(): cross-fit a vector-valued control, and never do worse than without it."""
 
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +16,12 @@ from mcvar.control import (
 )
 from mcvar.control.task_covariance import checked_covariance
 from mcvar.draws import Draws
-from mcvar.integrate.chains import chains_disagree
-from mcvar.integrate.correct import Corrected, correct
-from mcvar.integrate.diagnose import heavy_tails, one_row_rules
-from mcvar.integrate.folding import fold_labels
-from mcvar.joint.guard import error_bars, guard, jackknife
+from mcvar.integrate.analyse import Analysis
+from mcvar.integrate.crossfit import CrossFit, cross_fit, fold_labels, jackknife
+from mcvar.integrate.values import Measure
+from mcvar.joint.guard import analysed, guard
 from mcvar.joint.result import JointEstimate
-from mcvar.joint.tasks import Sheet, read_tasks
+from mcvar.joint.tasks import TaskGroup, read_tasks
 
 JointControl = VectorSteinKernel | VectorSteinPolynomial
 
@@ -100,62 +99,93 @@ def estimate_jointly(
             f"{control!r}."
         )
     folds = as_count("folds", folds, 2)
-    sheets = read_tasks(tasks)
+    groups = read_tasks(tasks)
     if not isinstance(rng, np.random.Generator | None):
         rng = np.random.default_rng(root_entropy(rng))
-    labels = [_labels(sheet.draws, folds, rng) for sheet in sheets]
-    count = sum(len(sheet.places) for sheet in sheets)
+    labels = [_labels(group.draws, folds, rng) for group in groups]
     scalar = control.scalar()
     if isinstance(scalar, SteinPolynomial):
-        scalar = scalar.for_draws(np.concatenate([sheet.draws.x for sheet in sheets]))
-    if count == 1:
-        fits = _alone(control, scalar, sheets[0], labels[0])
+        scalar = scalar.for_draws(np.concatenate([group.draws.x for group in groups]))
+    alone = sum(len(group.indices) for group in groups) == 1
+    if alone:
+        fits = _single_task(control, scalar, groups[0], labels[0])
     else:
-        fits = _out_of_fold(control, sheets, labels, folds)
-    corrected = fits.by_folds
-    spare: list[Corrected | None] = [None] * len(sheets)
-    if fits.by_draws is not None:
-        spare = list(corrected)
-        corrected = [
-            _towards(fits.means[list(sheet.places)], part)
-            for sheet, part in zip(sheets, fits.by_draws, strict=True)
-        ]
+        fits = _out_of_fold(control, groups, labels, folds)
+    results = [
+        _group_result(None if alone else scalar, group, label, folds, fits, number)
+        for number, (group, label) in enumerate(zip(groups, labels, strict=True))
+    ]
+    return _stacked(results, fits)
 
-    by_joint, rows = np.zeros(count), [np.empty(0)] * count
-    value, df, gain = np.empty(count), np.empty(count), np.empty(count)
-    covariance, n = np.zeros((count, count)), np.empty(count, dtype=int)
-    controls, reasons = [""] * count, [()] * count  # type: list[str], list[tuple[str, ...]]
-    for sheet, label, joint, other in zip(sheets, labels, corrected, spare, strict=True):
-        places, draws = np.array(sheet.places), sheet.draws
-        chosen = guard(scalar if count > 1 else None, sheet, label, folds, joint, other)
-        found, missing = error_bars(chosen, draws)
-        by_joint[places] = missing * [name == joint.controls[0] for name in chosen.controls]
-        value[places], df[places], n[places] = found.mean, found.df, draws.n
-        covariance[np.ix_(places, places)] = found.covariance
-        plain = sheet.values.var(axis=0, ddof=1) / draws.n
-        gain[places] = np.divide(
-            plain, found.variance, out=np.full(len(places), np.inf), where=found.variance > 0
-        )
-        gain[places[plain == 0]] = 1.0
-        for j, place in enumerate(places):
-            controls[place], rows[place] = chosen.controls[j], chosen.rows[:, j].copy()
-            reasons[place] = _suspicions(draws, sheet.values[:, j], chosen.rows[:, j])
-    covariance += _between(fits.expectations, by_joint)
-    told = tuple(f"task {t}: {reason}" for t, found_ in enumerate(reasons) for reason in found_)
+
+@dataclass(frozen=True)
+class _GroupResult:
+    """Estimates of the tasks of a group, with what binds them to other groups.
+
+    `shared_error` (m,) is what the joint control's expectation adds to the error of the rows.
+    """
+
+    indices: IntArray
+    found: Analysis
+    rows: FloatArray
+    n: int
+    shared_error: FloatArray
+
+
+def _group_result(
+    scalar: Any, group: TaskGroup, labels: IntArray, folds: int, fits: "_Fits", number: int
+) -> _GroupResult:
+    joint, fallback = fits.by_folds[number], None
+    if fits.by_draws is not None:
+        fallback = joint
+        joint = _shrunken(fits.means[list(group.indices)], fits.by_draws[number])
+    chosen = guard(scalar, group, labels, folds, joint, fallback)
+    found = analysed(chosen, group)
+    of_rows = analysed(replace(chosen, jackknife=np.zeros_like(chosen.jackknife)), group)
+    missing = np.maximum(found.combined.variance - of_rows.combined.variance, 0.0)
+    is_joint = np.array([name == joint.names[0] for name in chosen.names])
+    return _GroupResult(
+        np.array(group.indices), found, chosen.rows, group.draws.n, np.sqrt(missing) * is_joint
+    )
+
+
+def _stacked(results: list[_GroupResult], fits: "_Fits") -> JointEstimate:
+    """The estimates of all tasks in their order."""
+    count = sum(len(result.indices) for result in results)
+    covariance, shared = np.zeros((count, count)), np.zeros(count)
+    value, df, skewness, gain = (np.empty(count) for _ in range(4))
+    n = [0] * count
+    controls, rows = [""] * count, [np.empty(0)] * count
+    reasons: list[tuple[str, ...]] = [()] * count
+    for result in results:
+        at, found = result.indices, result.found
+        combined, plain = found.combined, found.independent_variance
+        value[at], df[at], skewness[at] = combined.mean, combined.df, combined.skewness
+        covariance[np.ix_(at, at)] = combined.covariance
+        shared[at] = result.shared_error
+        variance = combined.variance
+        gain[at] = np.divide(plain, variance, out=np.full(len(at), np.inf), where=variance > 0)
+        gain[at[plain == 0]] = 1.0
+        for j, t in enumerate(at):
+            n[t], controls[t], reasons[t] = result.n, found.controls[j], found.reasons[j]
+            rows[t] = result.rows[:, j].copy()
+    covariance += _between(fits.expectations, shared)
+    named = tuple(f"task {t}: {reason}" for t, of_task in enumerate(reasons) for reason in of_task)
     return JointEstimate(
         value=value,
         standard_error=np.sqrt(np.maximum(np.diagonal(covariance), 0.0)),
         covariance=covariance,
         df=df,
-        n=tuple(int(size) for size in n),
+        skewness=skewness,
+        n=tuple(n),
         variance_reduction=gain,
         control=tuple(controls),
         task_covariance=np.mean(fits.task_covariances, axis=0),
         model=fits.model,
         corrected=tuple(rows),
         expectations=fits.expectations,
-        status="suspect" if told else "converged",
-        reasons=told,
+        status="suspect" if named else "completed",
+        reasons=named,
     )
 
 
@@ -178,82 +208,90 @@ def _labels(draws: Draws, folds: int, rng: np.random.Generator | None) -> IntArr
 
 
 class _Fits(NamedTuple):
-    """What fits without a draw leave of the values of each sheet.
+    """Cross-fitted residuals of the joint control, plus its expectation, for each group.
 
     `by_folds` comes from fits without each fold, `task_covariances` are their B, `expectations`
     (folds, T) theirs, and `model` is the first of them. With few observations `by_draws` comes from
-    fits to all draws but one, at what was learned without its fold, and `means` (T,) are the
-    expectations of fits to all of them.
+    fits to all draws but one, at the hyper-parameters learned without its fold, and `means` (T,)
+    are the expectations of fits to all of them.
     """
 
-    by_folds: list[Corrected]
+    by_folds: list[CrossFit]
     task_covariances: list[FloatArray]
     expectations: FloatArray
     model: JointControl
-    by_draws: list[Corrected] | None
+    by_draws: list[CrossFit] | None
     means: FloatArray
 
 
-def _alone(control: JointControl, scalar: Any, sheet: Sheet, labels: IntArray) -> _Fits:
-    """Do with a single task, which has nothing to share, what `estimate` does with it."""
-    corrected = correct(scalar, sheet.draws, sheet.values, labels)
-    model = _fitted(control, *_by_task([sheet], [np.full(sheet.draws.n, True)]))
+def _single_task(control: JointControl, scalar: Any, group: TaskGroup, labels: IntArray) -> _Fits:
+    """Fall back to the scalar control for a single task, which has nothing to share."""
+    fit = cross_fit(scalar, group.draws, group.values, labels, Measure())
+    model = _fitted(control, *_by_task([group], [np.full(group.draws.n, True)]))
     b = np.eye(1)
     if isinstance(control, VectorSteinKernel) and not isinstance(control.task_covariance, str):
         b = checked_covariance(control.task_covariance, 1)
-    return _Fits([corrected], [b], model.mean_[np.newaxis], model, None, model.mean_)
+    return _Fits([fit], [b], model.mean_[np.newaxis], model, None, model.mean_)
 
 
 def _fitted(control: JointControl, *arrays: Any) -> JointControl:
-    """Return a copy that is fitted: one that keeps what a warm start goes on from, or a clone."""
+    """A fitted clone, or a fitted copy with its state where there is a warm start."""
     found: JointControl = copy(control) if control.warm_start else clone(control)
     return found.fit(*arrays)
 
 
 def _out_of_fold(
-    control: JointControl, sheets: list[Sheet], labels: list[IntArray], folds: int
+    control: JointControl, groups: list[TaskGroup], labels: list[IntArray], folds: int
 ) -> _Fits:
-    """Return values less prediction plus its expectation, from fits without the draw."""
-    by_folds, by_draws = ([np.empty_like(sheet.values) for sheet in sheets] for _ in range(2))
+    """Out-of-fold residuals plus expectations for every group of tasks."""
+    by_folds, by_draws = ([np.empty_like(group.values) for group in groups] for _ in range(2))
     fits: list[JointControl] = []
     to_all, name = [], ""
-    one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(sheets)
+    one_by_one = isinstance(control, VectorSteinKernel) and _can_leave_one_out(groups)
     for fold in range(folds):
         held_out = [label == fold for label in labels]
         if not any(mask.any() for mask in held_out):
             continue
-        fitted = _fitted(control, *_by_task(sheets, [~mask for mask in held_out]))
+        fitted = _fitted(control, *_by_task(groups, [~mask for mask in held_out]))
         fits.append(fitted)
         name = name or fitted.describe()
-        for sheet, mask, out in zip(sheets, held_out, by_folds, strict=True):
-            x, s = sheet.draws.x[mask], _scores(sheet)[mask]
-            for j, place in enumerate(sheet.places if len(x) else ()):
-                known = fitted.mean_[place] - fitted.predict(place, x, s)
-                out[mask, j] = sheet.values[mask, j] + known
+        for group, mask, out in zip(groups, held_out, by_folds, strict=True):
+            x, s = group.draws.x[mask], _scores(group)[mask]
+            for j, task in enumerate(group.indices if len(x) else ()):
+                known = fitted.mean_[task] - fitted.predict(task, x, s)
+                out[mask, j] = group.values[mask, j] + known
         if one_by_one and isinstance(fitted, VectorSteinKernel):
-            left, mean = _left_out(fitted, sheets)
+            left, mean = _left_out(fitted, groups)
             to_all.append(mean)
-            for sheet, mask, out in zip(sheets, held_out, by_draws, strict=True):
-                for j, place in enumerate(sheet.places):
-                    out[mask, j] = left[place][mask]
+            for group, mask, out in zip(groups, held_out, by_draws, strict=True):
+                for j, task in enumerate(group.indices):
+                    out[mask, j] = left[task][mask]
     expectations = np.array([fitted.mean_ for fitted in fits])
     spread = jackknife(expectations)
     found, alternative = (
         [
-            Corrected(out, spread[list(sheet.places)], (name,) * out.shape[1], True)
-            for sheet, out in zip(sheets, rows, strict=True)
+            CrossFit(
+                out,
+                (),
+                (name,) * out.shape[1],
+                np.zeros(out.shape[1]),
+                spread[list(group.indices)],
+                len(fits),
+                True,
+            )
+            for group, out in zip(groups, rows, strict=True)
         ]
         for rows in (by_folds, by_draws)
     )
     covariances = [fitted.task_covariance_ for fitted in fits]
     if not one_by_one:
         return _Fits(found, covariances, expectations, fits[0], None, expectations.mean(axis=0))
-    # A fold without which something strange is learned has no say.
+    # Median over folds: robust to a fold whose hyper-parameters are outliers.
     return _Fits(found, covariances, expectations, fits[0], alternative, np.median(to_all, axis=0))
 
 
-def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
-    """Move values to the expectations of fits to all draws, as far as they agree with them.
+def _shrunken(means: FloatArray, fit: CrossFit) -> CrossFit:
+    """Estimates moved to the expectations of fits to all draws, as far as they agree with them.
 
     Leaving out the draw furthest out asks a fit to extrapolate, and its noise is most of the
     error of an unbiased value. The fit to all draws has less, and a bias. Where the gap between
@@ -261,57 +299,57 @@ def _towards(means: FloatArray, corrected: Corrected) -> Corrected:
     of it but error²/gap is taken to be one (as James and Stein shrink means). So no value is more
     than one standard error from an unbiased one.
     """
-    rows = corrected.rows
+    rows = fit.rows
     gap = means - rows.mean(axis=0)
     square = rows.var(axis=0, ddof=1) / len(rows)
     within = gap**2 <= square
     share = np.divide(square, gap**2, out=np.ones_like(gap), where=~within)
-    return replace(corrected, rows=rows + gap * share)
+    return replace(fit, rows=rows + gap * share)
 
 
-def _can_leave_one_out(sheets: list[Sheet]) -> bool:
+def _can_leave_one_out(groups: list[TaskGroup]) -> bool:
     """Say whether draws are few, independent and distinct."""
-    if sum(sheet.values.size for sheet in sheets) > _FEW:
+    if sum(group.values.size for group in groups) > _FEW:
         return False
     return all(
-        sheet.draws.chain is None and len(np.unique(sheet.draws.x, axis=0)) == sheet.draws.n
-        for sheet in sheets
+        group.draws.chain is None and len(np.unique(group.draws.x, axis=0)) == group.draws.n
+        for group in groups
     )
 
 
 def _left_out(
-    fitted: VectorSteinKernel, sheets: list[Sheet]
+    fitted: VectorSteinKernel, groups: list[TaskGroup]
 ) -> tuple[list[FloatArray], FloatArray]:
     """Return each task's values less prediction plus its expectation, draw by draw left out.
 
     And the expectations (T,) of a fit that leaves none out.
     """
     draw, count = {}, 0
-    for sheet in sheets:
-        for place in sheet.places:
-            draw[place] = count + np.arange(sheet.draws.n)
-        count += sheet.draws.n
-    everything = _by_task(sheets, [np.full(sheet.draws.n, True) for sheet in sheets])
+    for group in groups:
+        for task in group.indices:
+            draw[task] = count + np.arange(group.draws.n)
+        count += group.draws.n
+    everything = _by_task(groups, [np.full(group.draws.n, True) for group in groups])
     left = fitted.leave_one_out(*everything, [draw[t] for t in range(len(draw))])
     return [r + m for r, m in zip(left.residual, left.mean, strict=True)], left.mean_of_all
 
 
 def _by_task(
-    sheets: list[Sheet], used: list[Any]
+    groups: list[TaskGroup], used: list[Any]
 ) -> tuple[list[FloatArray], list[FloatArray], list[FloatArray]]:
     """Return draws, values and scores of each task, where `used`."""
     x, y, s = {}, {}, {}
-    for sheet, rows in zip(sheets, used, strict=True):
-        for j, place in enumerate(sheet.places):
-            x[place], s[place] = sheet.draws.x[rows], _scores(sheet)[rows]
-            y[place] = sheet.values[rows, j]
+    for group, rows in zip(groups, used, strict=True):
+        for j, task in enumerate(group.indices):
+            x[task], s[task] = group.draws.x[rows], _scores(group)[rows]
+            y[task] = group.values[rows, j]
     order = range(len(x))
     return [x[t] for t in order], [y[t] for t in order], [s[t] for t in order]
 
 
-def _scores(sheet: Sheet) -> FloatArray:
-    assert sheet.draws.grad_logpdf is not None
-    return sheet.draws.grad_logpdf
+def _scores(group: TaskGroup) -> FloatArray:
+    assert group.draws.grad_logpdf is not None
+    return group.draws.grad_logpdf
 
 
 def _between(means: FloatArray, error: FloatArray) -> FloatArray:
@@ -325,10 +363,3 @@ def _between(means: FloatArray, error: FloatArray) -> FloatArray:
     together = moves.T @ moves
     np.fill_diagonal(together, 0.0)
     return np.asarray(together)
-
-
-def _suspicions(draws: Draws, values: FloatArray, row: FloatArray) -> tuple[str, ...]:
-    reasons = heavy_tails(values) + one_row_rules(row)
-    if draws.chain is not None:
-        reasons += chains_disagree(row[:, np.newaxis], draws.chain)
-    return tuple(reasons)

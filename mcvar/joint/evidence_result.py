@@ -74,9 +74,9 @@ class Evidence:
                 array.flags.writeable = False
 
     @property
-    def status(self) -> Literal["converged", "suspect"]:
+    def status(self) -> Literal["completed", "suspect"]:
         """Whether an error bar that the evidence is made of is suspect."""
-        return "suspect" if self.reasons else "converged"
+        return "suspect" if self.reasons else "completed"
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """JointEstimate: several related integrals with their error bars, frozen."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mcvar._typing import FloatArray
-from mcvar.result import ConfidenceInterval, concise, half_width
+from mcvar.result import ConfidenceInterval, concise, interval_widths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,8 @@ class JointEstimate:
         draws are left out.
     df : ndarray, shape (T,)
         Degrees of freedom of `standard_error`, for Student's t intervals.
+    skewness : ndarray, shape (T,)
+        Skewness of the corrected values over √n, which intervals allow for.
     n : tuple of int, length T
         Draws of each task.
     variance_reduction : ndarray, shape (T,)
@@ -41,13 +43,13 @@ class JointEstimate:
         mean of what is learned without each fold.
     model : VectorSteinKernel or VectorSteinPolynomial
         The joint control as fitted without the first fold, with what it has chosen: `kernel_` and
-        `ridge_`, or `penalty_`. A warm start goes on from it.
+        `ridge_`, or `penalty_`. A warm start begins with it.
     corrected : tuple of T ndarrays, shapes (n_t,)
-        What the means are of: values less what the control predicts without the draw, plus its
-        expectation.
+        Control-adjusted values, whose means are the estimates: values less the prediction of the
+        control fitted without the draw, plus its expectation.
     expectations : ndarray, shape (folds, T)
         Exact expectations of the joint control from the fit without each fold.
-    status : {"converged", "suspect"}
+    status : {"completed", "suspect"}
     reasons : tuple of str
         What makes an error bar suspect, in prose.
 
@@ -66,6 +68,7 @@ class JointEstimate:
     standard_error: FloatArray
     covariance: FloatArray
     df: FloatArray
+    skewness: FloatArray
     n: tuple[int, ...]
     variance_reduction: FloatArray
     control: tuple[str, ...]
@@ -73,7 +76,7 @@ class JointEstimate:
     model: "VectorSteinKernel | VectorSteinPolynomial"
     corrected: tuple[FloatArray, ...]
     expectations: FloatArray
-    status: Literal["converged", "suspect"] = "converged"
+    status: Literal["completed", "suspect"] = "completed"
     reasons: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -82,9 +85,9 @@ class JointEstimate:
                 array.flags.writeable = False
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
-        """Return two-sided Student t intervals, one for each task."""
-        half: Any = half_width(self.standard_error, self.df, level)
-        return ConfidenceInterval(self.value - half, self.value + half)
+        """Two-sided confidence intervals, one for each task."""
+        below, above = interval_widths(self.standard_error, self.df, level, self.skewness)
+        return ConfidenceInterval(self.value - below, self.value + above)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw what the tasks have in common: the correlations of `task_covariance`."""

@@ -8,22 +8,27 @@ import numpy as np
 from mcvar._checks import as_finite_array
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
-from mcvar.integrate.score import check_scores
+from mcvar.integrate.stein_identities import check_scores
 
 _LEAST_DRAWS = 3  # of a task: two to fit on and one to correct
 _TESTED = 30  # draws from which scores are tested against them
-_UNKNOWN = ("weights", "strata", "replicate", "zero_mean")
+_UNKNOWN = ("weights", "strata", "replicate", "cluster", "zero_mean")
 
 
-class Sheet(NamedTuple):
-    """Values (n, m) of m tasks on the same draws, and the places of those tasks."""
+class TaskGroup(NamedTuple):
+    """Values (n, m) of m tasks on the same draws, and the indices of those tasks."""
 
     values: FloatArray
     draws: Draws
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
+
+    def of_columns(self, columns: Any) -> "TaskGroup":
+        """Some of the tasks."""
+        indices = tuple(self.indices[j] for j in columns)
+        return TaskGroup(self.values[:, columns], self.draws, indices)
 
 
-def read_tasks(tasks: Any) -> list[Sheet]:
+def read_tasks(tasks: Any) -> list[TaskGroup]:
     """Return the tasks, those on the same draws together.
 
     Raises
@@ -67,7 +72,7 @@ def read_tasks(tasks: Any) -> list[Sheet]:
             "same space."
         )
     return [
-        Sheet(np.column_stack(own), draws, tuple(where))
+        TaskGroup(np.column_stack(own), draws, tuple(where))
         for own, draws, where in zip(columns, kept, places, strict=True)
     ]
 

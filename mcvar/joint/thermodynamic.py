@@ -9,10 +9,10 @@ from mcvar._checks import as_count, as_finite_array, as_points, known_name, root
 from mcvar._typing import FloatArray, Seed
 from mcvar.control import VectorSteinKernel
 from mcvar.draws import Draws
-from mcvar.integrate.design import by_design
+from mcvar.integrate.analyse import error_of_rows
+from mcvar.integrate.crossfit import jackknife
 from mcvar.joint.estimation import JointControl, estimate_jointly
 from mcvar.joint.evidence_result import Evidence
-from mcvar.joint.guard import jackknife
 from mcvar.joint.result import JointEstimate
 
 _DECAY = 4.0  # temperatures over which what they say of one another falls by e
@@ -205,7 +205,7 @@ def _error_of_sum(
     parts = np.empty(len(draws))
     for t, own in enumerate(draws):
         rows = sum(weights[t] * estimate.corrected[t] for estimate, weights in sums)
-        parts[t] = by_design(np.reshape(rows, (-1, 1)), own).variance[0]
+        parts[t] = error_of_rows(np.reshape(rows, (-1, 1)), own).variance[0]
     of_parts = np.min([estimate.df for estimate, _ in sums], axis=0)
     error = float(np.sqrt(parts.sum()))
     found = np.sum([estimate.expectations @ weights for estimate, weights in sums], axis=0)

@@ -7,7 +7,8 @@ import numpy as np
 
 from mcvar._checks import as_finite_array
 from mcvar.draws import Draws
-from mcvar.integrate.given import Criterion, analyse
+from mcvar.integrate.analyse import Criterion, analyse
+from mcvar.integrate.select import read_controls
 from mcvar.posterior.read import Function, evaluate_functions, read_posterior
 from mcvar.posterior.table import PosteriorSummary
 
@@ -103,7 +104,13 @@ def summary(
     # About a value near the mean, squares measure the spread and keep their digits.
     center = values.mean(axis=0)
     deviations = values - center
-    found = analyse(np.hstack([deviations, deviations**2]), draws, control, folds, criterion)
+    found = analyse(
+        np.hstack([deviations, deviations**2]),
+        draws,
+        read_controls(control, None),
+        folds,
+        criterion,
+    )
     return PosteriorSummary.of(labels, center, found, n, chains)
 
 

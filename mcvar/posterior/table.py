@@ -2,14 +2,14 @@
 
 import html
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from mcvar._checks import import_extra
 from mcvar._typing import FloatArray
-from mcvar.integrate.given import Analysis
-from mcvar.result import ConfidenceInterval, concise, half_width
+from mcvar.integrate.analyse import Analysis
+from mcvar.result import ConfidenceInterval, concise, half_width, interval_widths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,6 +62,8 @@ class PosteriorSummary:
         Draws in all, and chains.
     df : ndarray, shape (k,)
         Degrees of freedom of the controlled standard errors.
+    skewness : ndarray, shape (k,)
+        Skewness of the control-adjusted values over √n, which intervals allow for.
 
     Examples
     --------
@@ -87,6 +89,7 @@ class PosteriorSummary:
     n: int
     chains: int
     df: FloatArray
+    skewness: FloatArray
 
     @classmethod
     def of(
@@ -133,6 +136,7 @@ class PosteriorSummary:
             n,
             chains,
             np.broadcast_to(with_control.df, 2 * k)[:k].astype(float),
+            np.broadcast_to(with_control.skewness, 2 * k)[:k].astype(float),
         )
 
     def __post_init__(self) -> None:
@@ -157,9 +161,20 @@ class PosteriorSummary:
         return SummaryRow(**cells)
 
     def confidence_interval(self, level: float = 0.95) -> ConfidenceInterval[FloatArray]:
-        """Return the interval of every controlled mean, two arrays of shape (k,)."""
-        half = half_width(self.controlled_se, self.df, level)
-        return ConfidenceInterval(self.controlled_mean - half, self.controlled_mean + half)
+        """Confidence interval of every controlled mean, two arrays of shape (k,)."""
+        below, above = interval_widths(self.controlled_se, self.df, level, self.skewness)
+        return ConfidenceInterval(self.controlled_mean - below, self.controlled_mean + above)
+
+    @property
+    def status(self) -> Literal["completed", "suspect"]:
+        """ "suspect" where a row has warnings."""
+        return "suspect" if self.reasons else "completed"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The warnings, each with the name of its row."""
+        named = zip(self.names, self.warnings, strict=True)
+        return tuple(f"{name}: {warning}" for name, warning in named if warning)
 
     def to_pandas(self) -> Any:
         """Return a ``pandas.DataFrame`` with a row per name (extra ``arviz``)."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mcvar
-from mcvar.integrate.choice import stein_candidates
+from mcvar.integrate.select import stein_candidates
 from tests.harness import check_never_worse, check_unbiased
 
 

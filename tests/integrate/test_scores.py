@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 import mcvar
-from mcvar.integrate.score import check_scores
+from mcvar.integrate.stein_identities import check_scores
 from tests import posterior_cases
 
 D = 3

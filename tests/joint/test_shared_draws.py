@@ -11,9 +11,9 @@ from mcvar.control.kernels import Gaussian, InverseMultiquadric
 from mcvar.control.sample import checked_sample
 from mcvar.control.stein_gram import SteinGram
 from mcvar.control.task_systems import OwnDraws, SharedDraws
-from mcvar.integrate.correct import Corrected
-from mcvar.joint.estimation import _out_of_fold, _towards
-from mcvar.joint.tasks import Sheet
+from mcvar.integrate.crossfit import CrossFit
+from mcvar.joint.estimation import _out_of_fold, _shrunken
+from mcvar.joint.tasks import TaskGroup
 from tests.joint.cases import south
 
 
@@ -155,7 +155,7 @@ def test_no_value_has_a_say_in_its_own_prediction():
 
     def rows(values):
         sheets = [
-            Sheet(v[:, np.newaxis], mcvar.Draws(p, grad_logpdf=g), (t,))
+            TaskGroup(v[:, np.newaxis], mcvar.Draws(p, grad_logpdf=g), (t,))
             for t, (p, v, g) in enumerate(zip(x, values, s, strict=True))
         ]
         return _out_of_fold(VectorSteinKernel(), sheets, labels, 4).by_draws
@@ -171,7 +171,7 @@ def test_no_value_has_a_say_in_its_own_prediction():
 def test_value_is_that_of_all_draws_within_one_standard_error():
     rows = np.random.default_rng(6).normal(size=(50, 3))
     bar = rows.std(axis=0, ddof=1) / np.sqrt(50)
-    corrected = Corrected(rows, np.zeros(3), ("",) * 3, True)
+    corrected = CrossFit(rows, (), ("",) * 3, np.zeros(3), np.zeros(3))
     means = rows.mean(axis=0) + np.array([0.5, -3.0, 1e9]) * bar
-    moved = (_towards(means, corrected).rows - rows) / bar
+    moved = (_shrunken(means, corrected).rows - rows) / bar
     np.testing.assert_allclose(moved, np.tile([0.5, -1 / 3, 1e-9], (50, 1)), rtol=1e-6)

@@ -15,8 +15,8 @@ from scipy import special
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.exceptions import ScoreError
-from mcvar.integrate.design import by_design, weighted
 from mcvar.integrate.diagnose import UNSEEN
+from mcvar.integrate.means import mean_by_design
 
 _CHANCE = 1e-7  # false-alarm probability over all identities together
 _NEGLIGIBLE = 1e-3  # relative violation that no estimate would feel
@@ -74,7 +74,7 @@ def check_scores(draws: Draws) -> None:
 
 def _test(rows: FloatArray, draws: Draws, tests: int) -> _Tested:
     """Test whether rows (n, d) have mean zero."""
-    combined = by_design(weighted(rows, draws), draws)
+    combined = mean_by_design(rows, draws)
     error = np.sqrt(combined.variance)
     threshold = special.stdtrit(combined.df, 1 - _CHANCE / (2 * tests))
     # A share of further draws as large as the largest may be missing by chance.

@@ -1,0 +1,546 @@
+"""From draws, or sums over them, to means with an error bar: the one way for every use."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from mcvar._checks import as_count, check_magnitude, known_name
+from mcvar._typing import FloatArray, IntArray
+from mcvar.draws import Draws
+from mcvar.integrate import combine
+from mcvar.integrate.chains import correlation_length, mixing, part_means
+from mcvar.integrate.combine import Combined
+from mcvar.integrate.crossfit import CrossFit, cross_fit, fold_labels, no_control
+from mcvar.integrate.diagnose import by_component, heavy_tail, suspect_weights, suspicions
+from mcvar.integrate.error_bar import (
+    Bar,
+    Tails,
+    independent_bar,
+    jackknife_bar,
+    longest,
+    replicated_bar,
+    with_error,
+)
+from mcvar.integrate.features import is_linear
+from mcvar.integrate.means import cluster_rows, linear_rows, spread, within_strata
+from mcvar.integrate.select import choose, fitting_draws, stein_candidates, stein_polynomials
+from mcvar.integrate.stein_identities import check_scores
+from mcvar.integrate.sums import Sums, column, linearised, n_sampled
+from mcvar.integrate.values import (
+    BlockSums,
+    Layout,
+    Measure,
+    merge_repeats,
+    repeated,
+    scaled_weights,
+    weighted,
+)
+from mcvar.moments import Moments, total
+from mcvar.result import Estimate, Status
+
+_ROUNDING = 4 * np.finfo(float).eps
+_TESTED = 2**16  # draws, evenly spread, whose scores are tested
+
+Criterion = Literal["variance", "asymptotic"]
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """Means of m values with and without a control.
+
+    Attributes
+    ----------
+    combined, plain : Combined
+        With the control; and of the values alone, by the same design.
+    independent_variance : ndarray, shape (m,)
+        Variance of a mean over as many independent draws of the target.
+    controls : tuple of str, length m
+        Which control served each value.
+    reasons : tuple of tuples of str, length m
+        What makes each value's error bar suspect.
+    ess : float
+        Kish's effective sample size of the weights.
+    log_weight : Combined or None
+        Log of the mean weight, where means are ratios; `weight_reasons` make it suspect.
+    """
+
+    combined: Combined
+    plain: Combined
+    independent_variance: FloatArray
+    controls: tuple[str, ...]
+    reasons: tuple[tuple[str, ...], ...]
+    ess: float
+    log_weight: Combined | None = None
+    weight_reasons: tuple[str, ...] = ()
+
+
+def analyse(
+    values: FloatArray,
+    draws: Draws,
+    control: Any,
+    folds: int,
+    criterion: Criterion = "variance",
+    *,
+    covariance: bool = False,
+) -> Analysis:
+    """Means of ``values (n, m)`` over draws that exist: what `estimate` and `summary` share.
+
+    `control` is "auto" or a tuple of candidates. Error bars follow the labels of the draws.
+    """
+    if draws.n < 2:
+        raise ValueError("1 draw is too few for an error bar; expected at least 2.")
+    known_name("criterion", criterion, ("variance", "asymptotic"))
+    folds = as_count("folds", folds)
+    check_magnitude("values", values)
+    values, draws = merge_repeats(values, scaled_weights(draws))
+    measure = Measure.of(draws)
+    pivot: FloatArray | float = 0.0
+    if draws.weights is not None and draws.self_normalized:
+        # Ratios of weighted means about a value near the mean keep the digits it would cost.
+        pivot = draws.weights @ values / draws.weights.sum()
+    fit = adjust(control, draws, values - pivot, folds, criterion, measure)
+    return analyse_fit(fit, draws, values, pivot, measure, covariance=covariance)
+
+
+def adjust(
+    control: Any,
+    draws: Draws,
+    values: FloatArray,
+    folds: int,
+    criterion: Criterion,
+    measure: Measure,
+    candidates: Iterable[Any] = (),
+) -> CrossFit:
+    """Values adjusted by the control, or by the best of several: see `analyse`.
+
+    `candidates` are what "auto" tries on draws without gradients.
+    """
+    automatic = isinstance(control, str)
+    uses_scores = automatic and draws.grad_logpdf is not None
+    if automatic and not uses_scores:
+        candidates = tuple(candidates)
+        if not candidates and draws.zero_mean is None:
+            return no_control(values, draws)
+    elif not control:
+        return no_control(values, draws)
+    labels = fold_labels(draws, folds)
+    length = 1
+    if draws.chain is not None:
+        length = correlation_length(weighted(values, draws)[:, : values.shape[1]], draws.chain)
+    window = length if criterion == "asymptotic" else 1
+    if uses_scores or any(getattr(each, "needs_score", False) for each in control):
+        _check_gradients(draws)
+    if automatic:
+        # Along a chain, what explains single draws may still harm their mean: hence a choice.
+        tried = stein_candidates(draws, folds) if uses_scores else iter((None, *candidates))
+        if uses_scores or candidates or draws.chain is not None:
+            return choose(tried, draws, values, labels, measure, window, length=length)
+        return cross_fit(None, draws, values, labels, measure)
+    bound = [one for each in control for one in _bound(each, draws, folds)]
+    if len(bound) == 1:
+        return cross_fit(bound[0], draws, values, labels, measure, window=window)
+    return choose(bound, draws, values, labels, measure, window, length=length)
+
+
+def _bound(control: Any, draws: Draws, folds: int) -> list[Any]:
+    """The control scaled to the draws; several, where its degree is to be chosen."""
+    if str(getattr(control, "degree", None)) == "auto":
+        most = draws.n * max(folds - 1, 1) // max(folds, 2)
+        return list(stein_polynomials(control, draws, folds, most))
+    bound = control.for_draws(draws.x) if is_linear(control) else control
+    if getattr(bound, "penalty", None) is None:  # a penalty copes with few draws
+        k, fitting = getattr(bound, "n_features", 0), fitting_draws(draws.n, folds)
+        if k >= fitting - 1:
+            raise ValueError(
+                f"{bound.describe()} has {k} features, and only {fitting} draws to fit them on; "
+                "lower the degree, draw more, or use penalty='ridge' or 'lasso'."
+            )
+    return [bound]
+
+
+def _check_gradients(draws: Draws) -> None:
+    if draws.grad_logpdf is None:
+        raise ValueError(
+            "this control needs the score ∇ log π at the draws; pass "
+            "mcvar.Draws(x, grad_logpdf=...)."
+        )
+    from mcvar.control.standardise import Coordinates  # scikit-learn: only where it is needed
+
+    tested = draws
+    if draws.n > _TESTED:
+        tested = draws.take(np.linspace(0, draws.n - 1, _TESTED).astype(np.int64))
+    # Draws that do not vary, or depend on one another, are reported before their scores are.
+    Coordinates.of(tested.x, tested.weights, "cholesky")
+    check_scores(tested)
+
+
+def analyse_fit(
+    fit: CrossFit,
+    draws: Draws,
+    values: FloatArray,
+    pivot: FloatArray | float,
+    measure: Measure,
+    *,
+    grows: bool = False,
+    covariance: bool = False,
+) -> Analysis:
+    """Means with an error bar from control-adjusted rows at draws with labels.
+
+    `grows` says that the first halves of replicates are replicates themselves.
+    """
+    about = values - pivot if measure.self_normalized else values
+    controlled = any(name != "none" for name in fit.names) or fit.mean_error.any()
+    rows = fit.rows if controlled or draws.zero_mean is not None else None
+    if draws.chain is None and draws.strata is None and draws.cluster is None:
+        sums, halves = _summed(about, draws, rows, measure, grows, covariance)
+        return conclude(
+            sums,
+            measure,
+            fit,
+            halves=halves,
+            replicated=draws.replicate is not None,
+            pivot=pivot,
+            covariance=covariance,
+            size=np.abs(values).max(axis=0),
+        )
+    return _labelled(fit, about, draws, pivot, measure, covariance, np.abs(values).max(axis=0))
+
+
+def _summed(
+    values: FloatArray,
+    draws: Draws,
+    rows: FloatArray | None,
+    measure: Measure,
+    grows: bool,
+    covariance: bool,
+) -> tuple[BlockSums, FloatArray | None]:
+    """Sums over all draws; and the means of the first halves of replicates, where these grow."""
+    if draws.replicate is None:
+        return BlockSums.of(
+            values, draws, measure, Layout(), adjusted=rows, covariance=covariance
+        ), None
+    layout, sums, halves = Layout(replicated=True, grows=grows), None, []
+    for group, label in enumerate(np.unique(draws.replicate)):
+        at = np.flatnonzero(draws.replicate == label)
+        part = draws.take(at)
+        own = None if rows is None else rows[at]
+        block = BlockSums.of(
+            values[at], part, measure, layout, adjusted=own, group=group, covariance=covariance
+        )
+        sums = block if sums is None else sums + block
+        used = weighted(values[at], part) if own is None else own
+        halves.append(used[: len(at) // 2].mean(axis=0) if len(at) > 1 else used[0])
+    assert sums is not None
+    if len(sums.rows.parts) < 2:
+        raise ValueError("one replicate is not enough for an error bar; expected at least 2.")
+    return sums, np.stack(halves) if grows else None
+
+
+def conclude(
+    sums: BlockSums,
+    measure: Measure,
+    fit: CrossFit,
+    *,
+    halves: FloatArray | None,
+    replicated: bool,
+    pivot: FloatArray | float,
+    covariance: bool,
+    size: FloatArray | None = None,
+) -> Analysis:
+    """Means with an error bar from sums over independent draws or replicates.
+
+    Parameters
+    ----------
+    sums : BlockSums
+    measure : Measure
+    fit : CrossFit
+        Of the control; its rows are not used.
+    halves : ndarray, shape (R, p), or None
+        Means of rows over the first halves of replicates.
+    replicated : bool
+    pivot : float or ndarray, shape (m,)
+        About which the values of ratios are.
+    covariance : bool
+    size : ndarray, shape (m,), optional
+        Largest |f|, where a control may leave nothing but rounding.
+    """
+    m = len(fit.names)
+    rows, plain, offset, log_weight = sums.rows, sums.plain, np.zeros(m), None
+    if measure.self_normalized:
+        mean = total(rows.parts).value_mean
+        ratio, gradient = combine.ratio_gradient(mean)
+        offset = ratio + pivot
+        of_weights = None if halves is None else halves[:, -1:] / mean[m]
+        found = _bar(column(plain, m, 1 / mean[m]), of_weights, replicated, False)[0]
+        log_weight = replace(found, mean=np.log(mean[m:]))
+        halves = None if halves is None else halves @ gradient.T
+        same = rows is plain
+        rows = linearised(rows)
+        plain = rows if same else linearised(plain)
+    found, tails = _bar(rows, halves, replicated, covariance)
+    without, plain_tails = (found, tails) if plain is rows else _bar(plain, None, replicated, False)
+    analysis = _judged(
+        _with_control(found, fit, tails, plain_tails),
+        without,
+        plain_tails,
+        sums,
+        measure,
+        fit.names,
+        offset=offset,
+        # Independent values without weights may overrate their index by chance.
+        certain=replicated or bool(sums.weights[0]),
+        size=size,
+    )
+    return replace(analysis, log_weight=log_weight)
+
+
+def _bar(
+    sums: Sums, halves: FloatArray | None, replicated: bool, covariance: bool
+) -> tuple[Combined, Tails]:
+    """Error bar of independent rows, or of replicates."""
+    tails = Tails.of(sums)
+    if replicated:
+        return replicated_bar(sums, tails, halves, covariance=covariance), tails
+    moments = total(sums.parts)
+    if not covariance and moments.values.ndim == 2:
+        moments = replace(moments, values=np.diagonal(moments.values).copy())
+    return independent_bar(combine.independent([moments]), sums, tails), tails
+
+
+def _with_control(found: Combined, fit: CrossFit, tails: Tails, plain: Tails) -> Combined:
+    """Add the errors that a control brings: of its stated means, and of its fitted expectation."""
+    if fit.mean_error.any():
+        found = with_error(found, np.hypot(np.sqrt(found.variance), fit.mean_error))
+    if not fit.jackknife.any():
+        return found
+    return longest(found, [jackknife_bar(fit.jackknife, fit.folds, tails, plain)])
+
+
+def _judged(
+    found: Combined,
+    without: Combined,
+    plain_tails: Tails,
+    sums: BlockSums,
+    measure: Measure,
+    names: tuple[str, ...],
+    *,
+    offset: FloatArray,
+    certain: bool,
+    size: FloatArray | None,
+) -> Analysis:
+    """The analysis: means in the units of the target, and what makes their errors suspect."""
+    m = len(names)
+    reasons = suspicions(sums, measure, m)
+    of_weights = suspect_weights(sums) if measure.self_normalized else []
+    for j in range(m):
+        reasons[j] += of_weights
+        reasons[j] += heavy_tail(float(plain_tails.index[j]), plain_tails.n, certain=certain)
+    found, without = (_scaled(each, measure.mass, offset) for each in (found, without))
+    variance = sums.plain_variance(measure)
+    return Analysis(
+        _with_rounding(found, variance * sums.n, sums.largest(m) * measure.mass, size),
+        without,
+        variance,
+        names,
+        tuple(map(tuple, reasons)),
+        sums.ess(measure),
+        weight_reasons=tuple(of_weights),
+    )
+
+
+def _labelled(
+    fit: CrossFit,
+    values: FloatArray,
+    draws: Draws,
+    pivot: FloatArray | float,
+    measure: Measure,
+    covariance: bool,
+    size: FloatArray,
+) -> Analysis:
+    """As `conclude`, for draws along chains, in strata or in clusters."""
+    rows, offset = linear_rows(fit.rows, draws)
+    found, tails = labelled_bar(rows, draws, covariance)
+    plain_rows = linear_rows(weighted(values, draws), draws)[0]
+    without, plain_tails = labelled_bar(plain_rows, draws, False)
+    analysis = _judged(
+        _with_control(found, fit, tails, plain_tails),
+        without,
+        plain_tails,
+        BlockSums.of(values, draws, measure, Layout()),
+        measure,
+        fit.names,
+        offset=np.zeros(values.shape[1]) + (offset + pivot if measure.self_normalized else 0.0),
+        certain=draws.weights is not None,
+        size=size,
+    )
+    if draws.chain is None:
+        return analysis
+    mixed = mixing(rows, draws.chain, np.asarray(spread(rows, draws).df))
+    reasons = zip(analysis.reasons, mixed, strict=True)
+    return replace(analysis, reasons=tuple((*of_tails, *own) for of_tails, own in reasons))
+
+
+def labelled_bar(
+    rows: FloatArray, draws: Draws, covariance: bool = False
+) -> tuple[Combined, Tails]:
+    """Error bar of linear rows along chains, in strata or in clusters."""
+    by_design = spread(rows, draws, covariance)
+    own = rows
+    if draws.cluster is not None:
+        own = cluster_rows(rows, draws.cluster)
+    elif draws.strata is not None:
+        own = within_strata(rows, draws.strata)
+    kept = n_sampled(rows.shape[1], replicated=False)
+    sums = Sums.of(own, skewness=draws.chain is None, sample=kept)
+    tails = Tails.of(sums)
+    if draws.chain is None:
+        return independent_bar(by_design, sums, tails), tails
+    variance = rows.var(axis=0)
+    inefficiency = np.divide(
+        by_design.variance * (len(rows) - 1),
+        variance,
+        out=np.ones_like(variance),
+        where=variance > 0,
+    )
+    effective = len(rows) / np.maximum(inefficiency, 1.0)
+    found = independent_bar(by_design, sums, tails, n=effective)
+    means = part_means(rows, draws.chain)
+    bars = [Bar(np.sqrt(means.variance), means.df)]
+    group = _scattered(draws)
+    if group is not None:
+        clustered = combine.independent([Moments.of(cluster_rows(rows, group))])
+        bars.append(Bar(np.sqrt(clustered.variance), clustered.df))
+    return longest(found, bars), tails
+
+
+def error_of_rows(rows: FloatArray, draws: Draws) -> Combined:
+    """Means of rows (n, m) at independent draws or along chains, with their error bar."""
+    if draws.chain is None and draws.strata is None and draws.cluster is None:
+        kept = n_sampled(rows.shape[1], replicated=False)
+        return _bar(Sums.of(rows, sample=kept), None, False, False)[0]
+    return labelled_bar(rows, draws)[0]
+
+
+def _scattered(draws: Draws) -> IntArray | None:
+    """Distinct point of each draw, where draws coincide that are no neighbours in a chain.
+
+    A Metropolis chain repeats a point when it rejects; elsewhere repeats are resampled draws.
+    """
+    group = repeated(draws)
+    if group is None or draws.chain is None:
+        return None
+    new = (np.diff(group) != 0) | (np.diff(draws.chain) != 0)
+    runs = 1 + int(new.sum())
+    return np.asarray(group) if runs > len(np.unique(group)) else None
+
+
+def _scaled(found: Combined, mass: float, offset: FloatArray) -> Combined:
+    return replace(found, mean=found.mean * mass + offset, covariance=found.covariance * mass**2)
+
+
+def _with_rounding(
+    found: Combined, variance: FloatArray, largest: FloatArray, size: FloatArray | None
+) -> Combined:
+    """Count rounding, which is all that is left where a net or a control is exact.
+
+    A spread of some units in the last place is that of a constant.
+    """
+    least = np.finfo(float).eps * np.sqrt(variance + found.mean**2)
+    if size is not None:
+        least = np.maximum(least, _ROUNDING * size)
+    varies = variance > (1e-14 * largest) ** 2
+    return with_error(found, np.where(varies, least, 0.0))
+
+
+def describe(controls: tuple[str, ...], folds: int) -> str:
+    """Name of the control, or of several with the number of components that each served."""
+    counts = Counter(controls)
+    if len(counts) == 1:
+        text = controls[0]
+    else:
+        text = "; ".join(f"{name} for {count}" for name, count in counts.most_common())
+    fitted = folds == 1 and text != "none"
+    return f"{text}, fitted on the draws it corrects (folds=1)" if fitted else text
+
+
+def build_estimate(
+    found: Analysis,
+    scalar: bool,
+    *,
+    n: int,
+    draws: int,
+    status: Status,
+    warnings: tuple[str, ...] = (),
+    why: list[str] | None = None,
+    with_covariance: bool = False,
+    log_scale: float = 0.0,
+    ess: float | None = None,
+    **fields: Any,
+) -> Estimate:
+    """The result, from an analysis.
+
+    Parameters
+    ----------
+    found : Analysis
+    scalar : bool
+        Whether there is one value rather than a row of them.
+    n, draws : int
+        Evaluations in all, and draws of the estimate itself.
+    status : Status
+        Where nothing is suspect.
+    warnings : tuple of str
+        Reasons to suspect the training.
+    why : list of str
+        What is behind a status of "budget".
+    with_covariance : bool
+    log_scale : float
+        Log of the factor by which weights were divided.
+    ess : float, optional
+        In place of that of the weights.
+    **fields
+        Of the `Estimate`: sampler, control, seed, history.
+    """
+    combined = found.combined
+
+    def shaped(array: Any) -> Any:
+        full = np.broadcast_to(np.asarray(array, dtype=float), combined.mean.shape)
+        return float(full[0]) if scalar else full.copy()
+
+    def judged(reasons: list[str]) -> dict[str, Any]:
+        own = [*warnings, *reasons]
+        return {"status": "suspect" if own else status, "reasons": (*own, *(why or ()))}
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # The pilot's evaluations count too: plain Monte Carlo would have used them.
+        gain = found.independent_variance * (draws / n) / combined.variance
+    log_normalizer = None
+    if found.log_weight is not None and "seed" in fields:
+        weight = found.log_weight
+        log_normalizer = Estimate(
+            value=float(weight.mean[0]) + log_scale,
+            standard_error=float(np.sqrt(weight.variance[0])),
+            n=n,
+            df=float(np.ravel(weight.df)[0]),
+            skewness=float(np.ravel(weight.skewness)[0]),
+            ess=found.ess,
+            variance_reduction=float("nan"),
+            sampler=fields["sampler"],
+            seed=fields["seed"],
+            **judged(list(found.weight_reasons)),
+        )
+    return Estimate(
+        value=shaped(combined.mean),
+        standard_error=shaped(np.sqrt(combined.variance)),
+        n=n,
+        df=shaped(combined.df),
+        skewness=shaped(combined.skewness),
+        ess=found.ess if ess is None else ess,
+        variance_reduction=shaped(np.where(np.isnan(gain), 1.0, gain)),
+        covariance=combined.covariance if with_covariance else None,
+        log_normalizer=log_normalizer,
+        **judged(list(by_component(found.reasons))),
+        **fields,
+    )
