@@ -1,5 +1,6 @@
 """Order, back-pressure, errors, lost workers, interrupts and time."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -8,6 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
+import types
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -23,7 +26,15 @@ import pytest
 
 import mcvar
 from mcvar.execution import Key, OutOfTimeError, Runner
-from tests.execution.problems import BOX, FailsAtRandom, KillsAlways, digest, smooth
+from tests.execution.problems import (
+    BOX,
+    FailsAtRandom,
+    KillsAlways,
+    Raises,
+    TwoArgumentsError,
+    digest,
+    smooth,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [Key(0, start, 1) for start in range(60)]
@@ -171,6 +182,37 @@ def test_an_error_names_block_and_seed_and_loses_nothing(workers, tmp_path):
     assert 8 <= done <= 9
 
 
+@contextlib.contextmanager
+def _pool(kind):
+    with (
+        ThreadPoolExecutor(2)
+        if kind == "threads"
+        else ProcessPoolExecutor(2, get_context("spawn")) as pool
+    ):
+        yield pool
+
+
+@pytest.mark.parametrize(
+    ("integrand", "kind", "raised", "text"),
+    [
+        (Raises(TwoArgumentsError, 7, "no licence"), "processes", RuntimeError, "TwoArguments"),
+        (Raises(ZeroDivisionError, "my own"), "processes", ZeroDivisionError, "my own"),
+        (Raises(SystemExit, "no licence"), "processes", RuntimeError, "SystemExit"),
+        (Raises(SystemExit, "no licence"), "threads", RuntimeError, "SystemExit"),
+        (Raises(TwoArgumentsError, 7, "no licence"), "threads", TwoArgumentsError, "no licence"),
+    ],
+)
+def test_what_a_worker_raises_arrives(integrand, kind, raised, text):
+    """Type, text, block and the traceback in the worker, even of what does not unpickle."""
+    with _pool(kind) as pool, pytest.raises(raised, match=text) as caught:
+        mcvar.estimate(integrand, BOX, n=4000, sampler="montecarlo", rng=3, executor=pool)
+    assert any("draws" in note and "seed 3" in note for note in caught.value.__notes__)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert integrand.kind.__name__ in shown
+    assert str(integrand.args[-1]) in shown
+    assert "raise self.kind(*self.args)" in shown
+
+
 def test_a_flaky_integrand_gets_there_in_the_end(tmp_path):
     """Called again and again over its checkpoint, without one evaluation more than it needs."""
     options = {"n": 6000, "sampler": "montecarlo", "rng": 11, "batch_size": 250}
@@ -223,6 +265,62 @@ def test_time(tmp_path):
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="max_seconds must be positive"):
             mcvar.estimate(slow, BOX, max_seconds=wrong, **options)
+
+
+def test_the_time_begins_with_the_first_task(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("mcvar.execution.clock.time", types.SimpleNamespace(monotonic=lambda: now))
+
+    class OneSecond(PlainJob):
+        def __call__(self, key, given):
+            nonlocal now
+            now += 1.0
+            return super().__call__(key, given)
+
+    with Runner(max_seconds=9.5) as runner:
+        now += 100.0  # imports, say
+        results = runner.run(OneSecond(), KEYS)
+        assert [next(results)[0] for _ in range(10)] == KEYS[:10]
+        with pytest.raises(OutOfTimeError):
+            next(results)
+        assert runner.seconds == 110.0
+
+
+def test_compiling_takes_no_time_from_the_tasks(monkeypatch):
+    from numba.core import event
+
+    now = 0.0
+    time_module = types.SimpleNamespace(monotonic=lambda: now, perf_counter=lambda: now)
+    monkeypatch.setattr("mcvar.execution.clock.time", time_module)
+    monkeypatch.setattr(event, "timer", time_module.perf_counter)
+
+    class Compiles(PlainJob):
+        def __call__(self, key, given):
+            nonlocal now
+            with event.trigger_event("numba:compile"):
+                now += 100.0
+            now += 1.0
+            return super().__call__(key, given)
+
+    with Runner(max_seconds=9.5) as runner:
+        results = runner.run(Compiles(), KEYS)
+        assert [next(results)[0] for _ in range(10)] == KEYS[:10]
+        with pytest.raises(OutOfTimeError):
+            next(results)
+
+
+def test_starting_workers_takes_no_time_from_the_tasks(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("mcvar.execution.clock.time", types.SimpleNamespace(monotonic=lambda: now))
+
+    class SlowToStart(Unreliable):
+        def submit(self, function, *args):
+            nonlocal now
+            now += 100.0 if now == 0 else 0.0
+            return super().submit(function, *args)
+
+    with Runner(SlowToStart([]), max_seconds=50) as runner:
+        assert [key for key, _ in runner.run(PlainJob(), KEYS)] == KEYS
 
 
 def test_replicated_runs_under_a_time_limit_have_an_early_look():

@@ -156,6 +156,23 @@ def test_rotations_keep_the_law(how):
         assert stats.kstest(column, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.parametrize("m", [1, 2])
+def test_neyman_without_spread_in_the_pilot_is_proportional(m):
+    """As of a corner that the pilot misses, on half of all seeds."""
+
+    def corner(x):
+        values = ((x > 0.97).all(axis=1)).astype(float)
+        return values if m == 1 else np.stack([values] * m, axis=1)
+
+    runs = [
+        mcvar.estimate(
+            corner, CUBE[:2], n=4096, sampler=Stratified("neyman"), control=None, rng=seed
+        )
+        for seed in range(20)
+    ]
+    assert np.mean([est.value for est in runs]) == pytest.approx(9e-4, abs=3e-4)
+
+
 def test_auto_says_what_it_chose():
     peak = lambda x: np.exp(-50 * ((x - 0.3) ** 2).sum(axis=1))  # noqa: E731
     est = mcvar.estimate(peak, [(0, 1)] * 4, rng=1)
