@@ -117,7 +117,10 @@ class MapTraining:
         return float(squares.sum() ** 2 / max(float(squares @ squares), 1e-300))
 
     def log_gain(self) -> float:
-        """Log of the standard deviation of plain Monte Carlo over that through the map."""
+        """Log of the standard deviation of plain Monte Carlo over that through the map.
+
+        Of the component that gains least.
+        """
         weight = 1 / self.proposal_density
         weight /= weight.sum()
         squares = self.values**2
@@ -129,7 +132,7 @@ class MapTraining:
         if not seen.any():
             return 0.0
         ratio = np.maximum(plain[seen], 1e-300) / np.maximum(mapped[seen], least)
-        return float(0.5 * np.log(ratio).mean())
+        return float(0.5 * np.log(ratio.min()))
 
     def _fit(self) -> SeparableMap:
         d = self.u.shape[1]

@@ -181,6 +181,44 @@ def test_auto_says_what_it_chose():
     assert mcvar.estimate(lambda x: x[:, 0], law, rng=1).sampler == "montecarlo"
 
 
+def test_auto_judges_by_the_worst_component():
+    """Of Sobol' indices of Ishigami's function a lattice integrates some columns to rounding,
+    others worse than plain Monte Carlo does."""
+
+    def ishigami(x):
+        x = np.pi * (2 * x - 1)
+        return np.sin(x[:, 0]) * (1 + 0.1 * x[:, 2] ** 4) + 7 * np.sin(x[:, 1]) ** 2
+
+    def columns(u):
+        a, b = u[:, :3], u[:, 3:]
+        mixed = np.stack([a[:, 0], a[:, 1], b[:, 2]], axis=1)
+        f, other, both = ishigami(a), ishigami(b), ishigami(mixed)
+        return np.stack([f, f**2, other * (both - f), (f - both) ** 2 / 2], axis=1)
+
+    variance = columns(np.random.default_rng(0).random((100_000, 6))).var(axis=0)
+    errors = [
+        mcvar.estimate(columns, [(0, 1)] * 6, n=8192, control=None, rng=seed).standard_error
+        for seed in range(5)
+    ]
+    assert (np.mean(np.square(errors), axis=0) < variance / 8192 / 3).all()
+
+
+def test_auto_does_not_choose_by_what_is_constant():
+    def periodic(x):
+        return np.prod(1 + 0.3 * np.cos(2 * np.pi * x), axis=1)
+
+    def rounding(x):
+        return x[:, 0] * 3 / 3 / x[:, 0]
+
+    box = [(0, 1)] * 3
+    assert mcvar.estimate(periodic, box, n=20_000, control=None, rng=1).sampler == "lattice"
+    both = mcvar.estimate(
+        lambda x: np.stack([periodic(x), rounding(x)], axis=1), box, n=20_000, control=None, rng=1
+    )
+    assert both.sampler == "lattice"
+    assert mcvar.estimate(rounding, box, n=20_000, control=None, rng=1).sampler == "sobol"
+
+
 def test_independent_draws_are_the_same_however_they_are_asked_for():
     """By a kernel or NumPy, in order or not, whole chunks or single rows; and none comes twice."""
     target, seed = as_target([(0, 1)] * 2), np.random.SeedSequence(5)
