@@ -345,12 +345,14 @@ def test_jumps_of_the_clock_change_nothing(monkeypatch, tmp_path):
 @pytest.mark.parametrize("end", ["SIGINT", "SIGKILL"])
 def test_an_end_from_outside_leaves_a_checkpoint_and_no_orphans(tmp_path, end):
     script = textwrap.dedent(f"""
-        import sys, time
+        import signal, sys
         sys.path.insert(0, {str(ROOT)!r})
         import mcvar
         from tests.execution.problems import BOX, slow
 
         if __name__ == "__main__":
+            # Programs that a shell starts in the background ignore it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             print("ready", flush=True)
             est = mcvar.estimate(slow, BOX, n=10**6, sampler="montecarlo", control=None, rng=1,
                                  executor=2, checkpoint={str(tmp_path / "run")!r})

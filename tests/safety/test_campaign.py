@@ -67,7 +67,8 @@ def test_an_executor_of_ones_own(tmp_path):
 
 def test_steps_and_batches_see_the_same_randomness():
     batch, steps = campaign_of(), campaign_of(simulator=Corridor())
-    assert run(batch, 200).value == run(steps, 200).value
+    # NumPy's powers of one number and of many may differ in the last bit.
+    assert run(batch, 200).value == pytest.approx(run(steps, 200).value, rel=1e-12)
 
 
 _KILLED = """
