@@ -144,7 +144,7 @@ def test_what_a_simulator_does_wrong_is_a_row(tmp_path, how, status):
 @pytest.mark.parametrize(("how", "status"), [("hangs", "timeout"), ("dies", "died")])
 def test_hanging_and_dying_simulators_cost_only_their_scenario(tmp_path, how, status):
     store = tmp_path / "log.sqlite"
-    rate = run(campaign_of(store, Troubled(how, 12), 2, timeout=1.0), 24)
+    rate = run(campaign_of(store, Troubled(how, 12), 2, timeout=5.0), 24)
     plain = run(campaign_of(simulator=Troubled("raises", 12)), 24)
     assert 0 < rate.failures == plain.failures
     assert {row[3] for row in contents(store)} == {"ok", status}
