@@ -73,8 +73,8 @@ def sobol(d, n):
     return stats.qmc.Sobol(d, scramble=False, bits=32).random(1 << (n - 1).bit_length())[:n]
 
 
-def lattice(vector, shift, start, n, tent):
-    """Points of a shifted lattice sequence in Python's whole numbers, shape (n, d)."""
+def lattice(vector, shift, start, n):
+    """Points of a shifted and folded lattice sequence in Python's whole numbers, shape (n, d)."""
     points = []
     for index in range(start, start + n):
         reverse = int(f"{index:063b}"[::-1], 2) << 1
@@ -82,7 +82,7 @@ def lattice(vector, shift, start, n, tent):
         for z, s in zip(vector, shift, strict=True):
             word = (reverse * int(z) + int(s)) % 2**64
             u = ((word >> 12) + 0.5) / 2**52
-            row.append(1 - abs(2 * u - 1) if tent else u)
+            row.append(1 - abs(2 * u - 1))
         points.append(row)
     return np.array(points)
 

@@ -29,12 +29,32 @@ def test_importing_loads_nothing_heavy():
     assert not loaded & heavy
 
 
-def test_integrating_loads_little():
+@pytest.mark.parametrize(
+    "options",
+    [
+        "",
+        "n=1000, sampler='montecarlo'",
+        "sampler='montecarlo', control=None",
+        "sampler='sobol'",
+        "sampler='vegas', rtol=1e-2",
+    ],
+)
+def test_integrating_loads_little(options):
     """A worker process that starts has no second to spend on imports, nor memory."""
     loaded = loaded_by(
-        "import mcvar; mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=1000, sampler='montecarlo')"
+        "import numpy as np, mcvar\n"
+        f"mcvar.estimate(lambda x: np.exp(-x.sum(axis=1)), [(0, 1)] * 3, rng=1, {options})"
     )
     assert not loaded & {"numba", "scipy.stats", "sklearn", "ot", "matplotlib", "pandas", "tqdm"}
+
+
+def test_a_fitted_control_loads_no_kernels():
+    loaded = loaded_by(
+        "import numpy as np, mcvar\n"
+        "mcvar.estimate(lambda x: np.exp(-x.sum(axis=1)), [(0, 1)], rng=1, sampler='montecarlo')"
+    )
+    assert "mcvar.control" in loaded
+    assert "numba" not in loaded
 
 
 @pytest.mark.parametrize("name", mcvar.__all__)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial import KDTree
-from scipy.stats import qmc
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -114,6 +113,8 @@ class NearestNeighbors(RegressorMixin, BaseEstimator):
             if target.n_uniform == 0:
                 x = target.random(2**log_size, rng).x
             else:
+                from scipy.stats import qmc
+
                 net = qmc.Sobol(target.n_uniform, rng=rng)
                 x = target.transport(net.random_base2(log_size)).x
             means.append(self._nearest(x).mean(axis=0))

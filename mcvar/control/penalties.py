@@ -8,8 +8,6 @@ their expectation is known to be zero, and the intercept is never penalised.
 import numpy as np
 from scipy import linalg
 
-from mcvar._jit.coordinate_descent import elastic_net_path
-from mcvar._jit.group_descent import group_elastic_net_path
 from mcvar._typing import FloatArray
 from mcvar.moments import Moments, total
 
@@ -152,6 +150,8 @@ def _group_path(
     moments: list[Moments], scales: list[Moments], strengths: FloatArray, l1_ratio: float
 ) -> FloatArray:
     """Coefficients (path, k, T) of all tasks, for decreasing penalties."""
+    from mcvar._jit.group_descent import group_elastic_net_path
+
     made = [_standardised(own, scale) for own, scale in zip(moments, scales, strict=True)]
     draws = sum(own.n for own in moments)
     spread = sum(float(_squares(own)[0]) for own in moments) / draws
@@ -175,6 +175,8 @@ def _paths(
     moments: Moments, scale: Moments, strengths: FloatArray, l1_ratio: float
 ) -> list[FloatArray]:
     """Coefficients (k, path) of every value, for decreasing penalties."""
+    from mcvar._jit.coordinate_descent import elastic_net_path
+
     correlation, cross, inverse = _standardised(moments, scale)
     gram, pull = correlation / moments.n, cross / moments.n
     spread = _squares(moments) / moments.n

@@ -6,20 +6,26 @@ products of points and scores only. A base kernel g(x) g(y) κ(t) is the same th
 s + ∇ log g (first order) or s + 2∇ log g (second order, with Lg/g as an extra term).
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcvar._jit import stein
 from mcvar._typing import FloatArray
 from mcvar.control.kernels import BaseKernel
 
-_KERNELS: dict[int, tuple[Any, Any]] = {
-    1: (stein.first_order, stein.first_order_slope),
-    2: (stein.second_order, stein.second_order_slope),
-}
 _ROWS, _COLUMNS = 64, 512  # of a tile: its dozen arrays stay in the second-level cache
 _BELOW = np.tri(_ROWS, k=-1, dtype=bool)
+
+
+@functools.cache
+def _kernels(order: int) -> tuple[Any, Any]:
+    """Compiled kernels of an operator; loading Numba takes longer than many an estimate."""
+    from mcvar._jit import stein
+
+    if order == 1:
+        return stein.first_order, stein.first_order_slope
+    return stein.second_order, stein.second_order_slope
 
 
 class SteinPoints(NamedTuple):
@@ -203,7 +209,7 @@ class SteinGram:
         pairs: tuple[FloatArray, ...] = (rows.own, columns.own, rows.g, columns.g)
         if self.order == 2:
             pairs += (rows.c, columns.c)
-        value, derivative = _KERNELS[self.order]
+        value, derivative = _kernels(self.order)
         value(t, kappa, dots, *pairs, rows.ndim, out)
         if slope is not None:
             derivative(t, kappa, dots, *pairs, rows.ndim, slope)

@@ -7,18 +7,23 @@ workers, any order and any crash give the same bits.
 * `runner` : sends keys to an executor, bounded in number, and yields results in order.
 * `checkpoint` : one hashed row for each result in an SQLite file, `database`.
 * `progress`, `status` : what such a file says of its run, as data and as text.
+* `clock` : the time that a run was given, from its first task on.
 * `executors` : how many workers there are, and what replaces a pool whose workers died.
+* `failure` : exceptions of worker processes, on their way to the process that waits for them.
 * `fingerprint` : what makes two problems the same.
 * `codec` : arrays to bytes and back, without pickle.
 """
 
 from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.clock import OutOfTimeError
+from mcvar.execution.failure import Failure
 from mcvar.execution.fingerprint import fingerprint
 from mcvar.execution.progress import Progress, read_progress, stored_about
-from mcvar.execution.runner import Job, Key, OutOfTimeError, Runner
+from mcvar.execution.runner import Job, Key, Runner
 
 __all__ = [
     "Checkpoint",
+    "Failure",
     "Job",
     "Key",
     "OutOfTimeError",

@@ -153,29 +153,34 @@ class Checkpoint:
     def _open(self) -> sqlite3.Connection:
         if is_empty(self.path):
             return self._create(self.path)
-        try:
-            database = connect(self.path)
-            (application,) = database.execute("PRAGMA application_id").fetchone()
-            empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-            ours = application == APPLICATION or empty  # whoever made it may have died early
-            if ours and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]:
-                with self._told("opened for writing"):
-                    configure(database)
-                return database
-            database.close()
-        except ERRORS as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in OUTSIDE:
-                raise CheckpointError(
-                    f"checkpoint {self.path} cannot be opened: {error}."
-                ) from error
+        with contextlib.ExitStack() as unusable:
+            try:
+                database = connect(self.path)
+                unusable.callback(database.close)
+                (application,) = database.execute("PRAGMA application_id").fetchone()
+                empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+                ours = application == APPLICATION or empty  # whoever made it may have died early
+                if ours and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]:
+                    with self._told("opened for writing"):
+                        configure(database)
+                    unusable.pop_all()
+                    return database
+            except ERRORS as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF in OUTSIDE:
+                    raise CheckpointError(
+                        f"checkpoint {self.path} cannot be opened: {error}."
+                    ) from error
         return self._recover()
 
     def _create(self, path: Path) -> sqlite3.Connection:
-        try:
-            database = connect(path)
-            configure(database)
-        except ERRORS as error:
-            raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
+        with contextlib.ExitStack() as unusable:
+            try:
+                database = connect(path)
+                unusable.callback(database.close)
+                configure(database)
+            except ERRORS as error:
+                raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
+            unusable.pop_all()
         return database
 
     def _recover(self) -> sqlite3.Connection:
@@ -189,13 +194,14 @@ class Checkpoint:
         fresh = Path(f"{self.path}.recovered")
         for suffix in FILES:
             Path(f"{fresh}{suffix}").unlink(missing_ok=True)
-        database = self._create(fresh)
-        with self._told("recovered"):
+        with (
+            contextlib.closing(self._create(fresh)) as database,
+            self._told("recovered"),
+        ):
             database.execute("BEGIN IMMEDIATE")
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", meta)
             database.executemany("INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?)", tasks)
             database.execute("COMMIT")
-        database.close()
         aside = unused(self.path)
         for suffix in FILES:
             with contextlib.suppress(FileNotFoundError):

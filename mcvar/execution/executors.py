@@ -111,7 +111,7 @@ class Shared:
     """
 
     def __init__(self, executor: Executor, job: Any) -> None:
-        blob = _dump(job)
+        blob = dump(job)
         self.executor = executor
         self._memory: shared_memory.SharedMemory | None = None
         source: Any = blob
@@ -145,7 +145,7 @@ def load(source: Any) -> Any:
     return pickle.loads(source)
 
 
-def _dump(thing: Any) -> bytes:
+def dump(thing: Any) -> bytes:
     """Pickle what goes to worker processes; by cloudpickle, which takes lambdas, if it is there."""
     try:
         return bytes(importlib.import_module("cloudpickle").dumps(thing))

@@ -1,5 +1,6 @@
 """Sending tasks to workers, a bounded number at a time, and yielding their results in order."""
 
+import contextlib
 import logging
 import queue
 import time
@@ -12,15 +13,18 @@ from typing import Any, NamedTuple, Protocol, Self
 from mcvar.exceptions import LostWorkersError
 from mcvar.execution import executors
 from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.clock import Clock
 from mcvar.execution.codec import Arrays
+from mcvar.execution.failure import Failure, as_exception
+from mcvar.execution.worker import compute, compute_remotely, load_quietly
 
 _AHEAD = 3  # tasks in flight a worker: the next one waits where the last one ends
 _LEAST_AHEAD = 8
 _BUFFERED = 4  # results that may wait for an earlier one, in units of the tasks in flight
 _CAREFUL, _GIVE_UP = 2, 4  # losses in a row after which tasks go one by one, and none goes
+_START_UP = 60.0  # seconds that workers may take to start before their time begins anyway
 _RECOUNT = 5.0  # seconds after which workers are counted again
 _IDLE = 0.25  # seconds between looks at what a checkpoint has waiting
-_REMEMBERED = 4  # jobs that a worker process keeps
 _logger = logging.getLogger("mcvar")
 
 
@@ -56,10 +60,6 @@ class Job(Protocol):
         """Return the result that `pack` was given."""
 
 
-class OutOfTimeError(Exception):
-    """The time that a run was given is over."""
-
-
 class Runner:
     """Runs jobs on an executor or in this process, and keeps results in a checkpoint.
 
@@ -70,7 +70,8 @@ class Runner:
     checkpoint : Checkpoint, optional
         Where results are kept, and looked up before anything is computed.
     max_seconds : float, optional
-        From now on; OutOfTimeError is raised between results once they have passed.
+        OutOfTimeError is raised between results once they have passed since the first task began;
+        neither starting worker processes nor compiling in this one counts.
     seed : int
         Named where a task fails.
     """
@@ -86,19 +87,17 @@ class Runner:
         self._executor, self._owned = executors.as_executor(executor)
         self.checkpoint = checkpoint
         self._seed = seed
-        # Monotonic: the clock on the wall may jump.
-        self._started = time.monotonic()
-        self._deadline = None if max_seconds is None else self._started + max_seconds
+        self._clock = Clock(max_seconds)
 
     @property
     def is_limited(self) -> bool:
         """Whether there is an end to its time."""
-        return self._deadline is not None
+        return self._clock.max_seconds is not None
 
     @property
     def seconds(self) -> float:
         """Time since the runner was made."""
-        return time.monotonic() - self._started
+        return self._clock.seconds
 
     def run(self, job: Job, keys: Sequence[Key], context: str = "") -> Generator[tuple[Key, Any]]:
         """Yield (key, result) in the order of the keys.
@@ -146,20 +145,16 @@ class Runner:
         for key in keys:
             found = self._stored(job, key, context)
             if found is None:
-                self.check_time()
+                self._clock.check()
                 try:
-                    found = job(key, job.input(key))
+                    with self._clock.compilation_excluded():
+                        found = job(key, job.input(key))
                 except Exception as error:
                     self._locate(error, key)
                     raise
                 if self.checkpoint is not None:
                     self._keep(key, context, job.pack(found))
             yield key, found
-
-    def check_time(self) -> None:
-        """Raise OutOfTimeError once the time is over."""
-        if self._deadline is not None and time.monotonic() >= self._deadline:
-            raise OutOfTimeError
 
     def _stored(self, job: Job, key: Key, context: str) -> Any:
         if self.checkpoint is None:
@@ -225,8 +220,11 @@ class _Flight:
             self._shared.release()
         while self._runner.checkpoint is not None and not self._landed.empty():
             number, _, future = self._landed.get()
-            if self._flying.get(number) is future and _error(future) is None:
-                self._runner._keep(self._keys[number], self._context, future.result())
+            if self._flying.get(number) is not future or _error(future) is not None:
+                continue
+            found = future.result()
+            if not isinstance(found, Failure):
+                self._runner._keep(self._keys[number], self._context, found)
 
     def _full(self, executor: Executor) -> int:
         """Tasks that keep all workers busy; asked for anew from time to time, as clusters grow."""
@@ -248,7 +246,8 @@ class _Flight:
                     return
                 continue
             number = self._waiting.popleft()
-            self._runner.check_time()
+            self._wait_for_workers(executor)
+            self._runner._clock.check()
             try:
                 future = executor.submit(*self._call(executor, self._keys[number]))
             except Exception as error:
@@ -278,12 +277,28 @@ class _Flight:
 
     def _call(self, executor: Executor, key: Key) -> tuple[Any, ...]:
         if executors.shares_memory(executor):
-            return _compute, self._job, key, self._job.input(key)
+            return compute, self._job, key, self._job.input(key)
+        return compute_remotely, *self._reference(executor), key, self._job.input(key)
+
+    def _reference(self, executor: Executor) -> tuple[str, Any]:
+        """Return what worker processes have the job from."""
         if self._shared is None or self._shared.executor is not executor:
             if self._shared is not None:
                 self._shared.release()
             self._shared = executors.Shared(executor, self._job)
-        return _compute_remotely, *self._shared.reference, key, self._job.input(key)
+        return self._shared.reference
+
+    def _wait_for_workers(self, executor: Executor) -> None:
+        """Before the time starts, have a worker process import what tasks need.
+
+        Where that fails, so will they, and say why.
+        """
+        clock = self._runner._clock
+        if not clock.awaits_start or executors.shares_memory(executor):
+            return
+        with contextlib.suppress(Exception):
+            loading = executor.submit(load_quietly, *self._reference(executor))
+            loading.exception(timeout=_START_UP)
 
     def _receive(self) -> None:
         """Wait until a task has landed."""
@@ -295,7 +310,7 @@ class _Flight:
             except queue.Empty:
                 if checkpoint is not None:
                     checkpoint.settle(now=True)
-                runner.check_time()
+                runner._clock.check()
         else:
             return
         if self._flying.get(number) is not future:
@@ -303,18 +318,20 @@ class _Flight:
         del self._flying[number]
         key = self._keys[number]
         error = _error(future)
-        if error is None:
-            self._losses = 0
-            arrays = future.result()
-            runner._keep(key, self._context, arrays)
-            self._ready[number] = self._job.unpack(arrays)
-        elif executors.is_loss(error):
+        if error is not None and executors.is_loss(error):
             self._again(number)
             self._lost(number, executor, error)
-        else:
-            if isinstance(error, Exception):
-                runner._locate(error, key)
-            raise error
+            return
+        found: Any = None if error is not None else future.result()
+        if isinstance(found, Failure):
+            error = found.exception()
+        if error is not None:
+            raised = as_exception(error)
+            runner._locate(raised, key)
+            raise raised
+        self._losses = 0
+        runner._keep(key, self._context, found)
+        self._ready[number] = self._job.unpack(found)
 
     def _lost(self, number: int, executor: Executor, error: BaseException) -> None:
         """Go on without the workers that are gone."""
@@ -346,21 +363,3 @@ def _error(future: Future[Any]) -> BaseException | None:
         return future.exception(timeout=0)
     except BaseException as error:  # cancelled, which is not an exception of the task
         return error
-
-
-def _compute(job: Job, key: Key, given: Any) -> Arrays:
-    return job.pack(job(key, given))
-
-
-_jobs: dict[str, Any] = {}  # of a worker process, by the digest of what they were pickled to
-
-
-def _compute_remotely(digest: str, source: Any, key: Key, given: Any) -> Arrays:
-    """Run a task in a worker process, which unpickles a job once."""
-    job = _jobs.get(digest)
-    if job is None:
-        job = executors.load(source)
-        while len(_jobs) >= _REMEMBERED:
-            _jobs.pop(next(iter(_jobs)))
-        _jobs[digest] = job
-    return _compute(job, key, given)

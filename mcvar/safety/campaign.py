@@ -354,7 +354,10 @@ class Campaign:
         proposal = self._proposals[-1]
         lower = proposal.replace(threshold=proposal.threshold * factor)
         campaign = Campaign(self.simulator, lower, seed=self.seed + 1)
-        return campaign.run(max_scenarios=scenarios, progress=False)
+        try:
+            return campaign.run(max_scenarios=scenarios, progress=False)
+        finally:
+            campaign.close()
 
 
 def _chunks(n: int, end: int, size: int) -> Sequence[Sequence[int]]:

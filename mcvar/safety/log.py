@@ -4,8 +4,10 @@ Rows are written in transactions that reach the disk before the next scenario is
 carries a checksum. Whoever writes holds a lock on the file.
 """
 
+import contextlib
 import json
 import sqlite3
+import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -99,6 +101,7 @@ class Log:
             # In full, or SQLite would take a file called ":memory:" or "" for something else.
             name = ":memory:" if self.path is None else str(self.path.resolve())
             self._connection = sqlite3.connect(name, timeout=30.0, isolation_level=None)
+            weakref.finalize(self, _close, self._connection)  # of a campaign that nobody closes
             self._db.execute("PRAGMA synchronous = FULL")
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables == 0 and create:
@@ -293,6 +296,12 @@ class Log:
             f"{self} is damaged: scenario {scenario} is missing, and was there once. "
             "Go on from a copy."
         )
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    # Whatever thread the garbage is collected in: a connection belongs to the one that made it.
+    with contextlib.suppress(sqlite3.ProgrammingError):
+        connection.close()
 
 
 def _row(record: Record, proposal: int) -> tuple[Any, ...]:

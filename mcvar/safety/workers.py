@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mcvar.execution import Key, Runner
+from mcvar.execution import Failure, Key, Runner
 from mcvar.safety.batch import Record
 from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.simulate import lost, play
@@ -170,7 +170,7 @@ class Workers:
                     worker.deadline = time.monotonic() + self._timeout
                     continue
                 if kind == "error":
-                    raise answer
+                    raise answer.exception()
                 worker.task, worker.deadline = None, float("inf")
                 yield task, answer
             elif time.monotonic() >= worker.deadline:
@@ -233,7 +233,7 @@ def _serve(pipe: Any) -> None:
             pipe.send(("started", None))
             answer: Any = "records", play(simulator, proposal, seed, scenarios)
         except Exception as error:
-            answer = "error", _sendable(error)
+            answer = "error", Failure.of(error)
         pipe.send(answer)
 
 
@@ -244,11 +244,3 @@ def _warm_up(simulator: Any) -> None:
     warm_up = getattr(simulator, "warm_up", None)
     if warm_up is not None:
         warm_up()
-
-
-def _sendable(error: Exception) -> Exception:
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

@@ -2,9 +2,10 @@
 
 Candidates are Sobol' nets and baker-transformed lattices, plain, through a trained separable map,
 or through a rotation and a map. Small independent randomisations of each are drawn at four nested
-sizes; the spread of their means, extrapolated, ranks the candidates. Where the integrand is so
-peaked that the pilot rests on few points, spreads say nothing: there the map's gain in variance
-decides, and the rest of the pilot trains the map.
+sizes; the spread of their means, extrapolated, ranks the candidates. Of several components the
+worst counts, relative to plain Monte Carlo with as many points. Where the integrand is so peaked
+that the pilot rests on few points, spreads say nothing: there the map's gain in variance decides,
+and the rest of the pilot trains the map.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ _NESTED = 4  # sizes at which their means are compared
 _LATTICE, _MAP, _ROTATION = 0.4, 0.5, 0.8
 _LEAST_GAIN = 0.2  # of a map, where the pilot is short of effective points; a rotation as much more
 _EXPECTED_SLOPE, _TRUST, _OCTAVES = -0.75, 0.3, 2.0  # per doubling; share of the fit; how far
+
+_ROUNDING = 1e-15  # spread of means, relative to the largest value, below which all are exact
+_EXACT = -50.0  # log standard deviation of what is exact: below any that is not
 
 _ADDITIVE = 0.97  # share of variance in single axes beyond which nets alone do best
 _FEW_EFFECTIVE = 100.0  # points that f² rests on below which spreads mislead
@@ -96,7 +100,7 @@ class Auto(Sampler):
 class _Candidate:
     points: "Sobol | Lattice"
     branch: "_Branch | None"
-    score: float  # predicted log standard deviation
+    score: float  # predicted log standard deviation, of the worst component
 
 
 class _Branch:
@@ -165,7 +169,8 @@ class _Pilot:
         self._first = log_size - (5 if self._full else 4)  # log2 of a randomisation's size
         self._second = log_size - (6 if self._full else 4)
         self._reference = log_size - 6  # size at which spreads are compared
-        self._scale: FloatArray | None = None
+        self._scale: FloatArray | None = None  # of each component: its largest magnitude,
+        self._plain = np.empty(0)  # and the standard deviation of one draw in units of it
 
     def choose(self) -> _Candidate:
         kinds: list[Sobol | Lattice] = [Sobol()]
@@ -222,10 +227,15 @@ class _Pilot:
         return _best([_Candidate(kind, None, 0.0), *candidates])
 
     def _score(self, values: FloatArray, kind: "Sobol | Lattice", log_size: int) -> float:
-        """Predicted log standard deviation of a randomisation, averaged over components."""
+        """Predicted log standard deviation of a randomisation over that of one draw.
+
+        Of all components the worst; those integrated to rounding leave nothing to improve.
+        """
         if self._scale is None:
             # One scale for all candidates: squares then neither overflow nor underflow.
             self._scale = np.abs(values).max(axis=0)
+            seen = self._scale > 0
+            self._plain = (values[:, seen] / self._scale[seen]).std(axis=0)
         seen = self._scale > 0
         if not seen.any():
             return 0.0
@@ -233,13 +243,16 @@ class _Pilot:
         # Both sequences are nested: their first 2**k points are a net, or a lattice, as well.
         levels = np.arange(log_size - _NESTED + 1, log_size + 1)
         spread = np.stack([rows[:, : 1 << k].mean(axis=1).std(axis=0, ddof=1) for k in levels])
-        log_spread = np.log(np.maximum(spread, 1e-300))
+        log_spread = np.log(np.maximum(spread, _ROUNDING))
         centred = levels - levels.mean()
         fitted = centred @ log_spread / (centred @ centred)
         slope = _EXPECTED_SLOPE + _TRUST * (fitted - _EXPECTED_SLOPE)
         at = self._reference + _OCTAVES - levels.mean()
+        predicted = log_spread.mean(axis=0) + slope * at
+        relative = predicted - np.log(np.maximum(self._plain, _ROUNDING))
+        relative[predicted <= np.log(_ROUNDING)] = _EXACT
         penalty = _LATTICE if isinstance(kind, Lattice) else 0.0
-        return float((log_spread.mean(axis=0) + slope * at).mean()) + penalty
+        return float(relative.max()) + penalty
 
 
 def _best(candidates: list[_Candidate]) -> _Candidate:
@@ -253,7 +266,7 @@ def _agree(values: FloatArray) -> bool:
 
 
 def additive_share(u: FloatArray, values: FloatArray) -> float:
-    """Share of the variance that lies in functions of single axes, averaged over components.
+    """Share of the variance that lies in functions of single axes, of the least additive component.
 
     From means over 32 bins an axis, less what noise contributes to them (a one-way analysis of
     variance per axis).
@@ -274,4 +287,4 @@ def additive_share(u: FloatArray, values: FloatArray) -> float:
         between = (sums**2 / count[:, np.newaxis]).sum(axis=0) / n
         noise = (total - between) * (bins - 1) / (n - bins)
         share += np.maximum(between - noise, 0) / total
-    return float(share.mean())
+    return float(share.min())

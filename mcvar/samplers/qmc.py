@@ -1,20 +1,21 @@
 """Randomised quasi-Monte Carlo: scrambled Sobol' and Halton sequences, shifted lattices.
 
 Each replicate is an independent randomisation of the same points; the spread of the replicates'
-means gives the error bar, by Student's t. SciPy supplies the point sets; where its generator
-walks point by point, the direction numbers are read from it once and the points are made in
-blocks, several times faster and reachable in any order.
+means gives the error bar, by Student's t. SciPy supplies Halton's sequence and the direction
+numbers of Sobol's; points of the latter are made in blocks, several times faster than there and
+reachable in any order.
 """
 
+import importlib.resources
 from collections.abc import Callable
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from mcvar._checks import as_count
 from mcvar._typing import FloatArray
+from mcvar.samplers import net_points
 from mcvar.samplers.base import (
     MOST_SIZE,
     REPLICATES,
@@ -25,11 +26,12 @@ from mcvar.samplers.base import (
     needs_uniforms,
     power_of_two_plan,
 )
+from mcvar.samplers.kernels import kernels_pay
 from mcvar.samplers.lattice_vector import generating_vector
+from mcvar.samplers.net_points import Words
 from mcvar.targets import Target
 from mcvar.targets.base import TINY
 
-Words = npt.NDArray[np.uint64]
 MOST_DIMENSIONS = 21201  # dimensions that SciPy's direction numbers cover
 _SOBOL_BITS = MOST_SIZE.bit_length() - 1
 
@@ -83,13 +85,13 @@ class Sobol(_Replicated):
                 f"Sobol' sequences reach {MOST_DIMENSIONS} dimensions, the target needs {d}; "
                 "use sampler='montecarlo'."
             )
-        from mcvar._jit.nets import fill_sobol, sobol_table
-
         columns, shift = scramble(sobol_columns(d), np.random.default_rng(seed))
-        table = sobol_table(columns, shift)
-        return UniformStream(
-            target, aligned(d, lambda start, out: fill_sobol(columns, table, start, out))
-        )
+        table = net_points.sobol_table(columns, shift)
+
+        def fill(start: int, out: FloatArray) -> None:
+            _points(out).fill_sobol(columns, table, start, out, out.view(np.uint64))
+
+        return UniformStream(target, aligned(d, fill))
 
 
 class Lattice(_Replicated):
@@ -122,14 +124,14 @@ class Lattice(_Replicated):
     def open(self, target: Target, size: int, seed: np.random.SeedSequence) -> Stream:
         """Start one shifted lattice."""
         needs_uniforms(self.name, target)
-        from mcvar._jit.nets import fill_lattice
-
         d = target.n_uniform
         vector = generating_vector(d)
         shift = np.random.default_rng(seed).integers(0, 2**64, size=d, dtype=np.uint64)
-        return UniformStream(
-            target, aligned(d, lambda start, out: fill_lattice(vector, shift, start, True, out))
-        )
+
+        def fill(start: int, out: FloatArray) -> None:
+            _points(out).fill_lattice(vector, shift, start, out, out.view(np.uint64))
+
+        return UniformStream(target, aligned(d, fill))
 
 
 class Halton(_Replicated):
@@ -185,27 +187,51 @@ def aligned(d: int, fill: Callable[[int, FloatArray], None]) -> Callable[[int, i
     return uniforms
 
 
+def _points(out: FloatArray) -> Any:
+    """Return what fills `out`: the module of the kernels, once they are worth loading."""
+    if not kernels_pay(out.size):
+        return net_points
+    from mcvar._jit import nets
+
+    return nets
+
+
 @lru_cache(maxsize=16)
 def sobol_columns(d: int) -> Words:
     """Generating matrices of SciPy's Sobol' sequence as 32-bit words, shape (d, 30).
 
-    In Gray-code order point 2^k is column k XOR column k − 1, so the unscrambled engine, read at
-    those indices, gives every column.
+    Column k is m_k / 2^k as a fraction, with m_k from the recurrence that belongs to the
+    dimension's primitive polynomial: Joe & Kuo, "Constructing Sobol sequences with better
+    two-dimensional projections", SIAM J. Sci. Comput. 30 (2008), equation 2.
     """
-    from scipy.stats import qmc
-
-    engine = qmc.Sobol(d, scramble=False, bits=32)
-    columns = np.empty((d, _SOBOL_BITS), dtype=np.uint64)
-    previous = np.zeros(d, dtype=np.uint64)
-    engine.fast_forward(1)
-    for k in range(_SOBOL_BITS):
-        point = np.ldexp(engine.random(1)[0], 32).astype(np.uint64)
-        previous = point ^ previous
-        columns[:, k] = previous
-        if k + 1 < _SOBOL_BITS:
-            engine.fast_forward((1 << k) - 1)
+    polynomials, initial = _direction_numbers()
+    numbers = np.ones((d, _SOBOL_BITS), dtype=np.uint64)  # of the first dimension: all 1
+    degrees = np.array([int(p).bit_length() - 1 for p in polynomials[:d]])
+    for degree in np.unique(degrees[1:]):
+        rows = np.flatnonzero(degrees == degree)
+        rows = rows[rows > 0]
+        m = np.empty((len(rows), _SOBOL_BITS), dtype=np.uint64)
+        m[:, :degree] = initial[rows, :degree]
+        for k in range(degree, _SOBOL_BITS):
+            m[:, k] = m[:, k - degree]
+            for i in range(1, degree + 1):
+                has = (polynomials[rows] >> np.uint64(degree - i)) & np.uint64(1)
+                m[:, k] ^= (m[:, k - i] << np.uint64(i)) * has
+        numbers[rows] = m
+    columns = numbers << np.arange(31, 31 - _SOBOL_BITS, -1, dtype=np.uint64)
     columns.flags.writeable = False
     return columns
+
+
+@lru_cache(maxsize=1)
+def _direction_numbers() -> tuple[Words, Words]:
+    """Primitive polynomials (21201,) and initial direction numbers (21201, 18) of Joe & Kuo.
+
+    SciPy's file is read as it is: importing scipy.stats takes longer than a whole estimate.
+    """
+    file = importlib.resources.files("scipy") / "stats" / "_sobol_direction_numbers.npz"
+    with file.open("rb") as stream, np.load(stream) as numbers:
+        return numbers["poly"].astype(np.uint64), numbers["vinit"].astype(np.uint64)
 
 
 def scramble(columns: Words, rng: np.random.Generator) -> tuple[Words, Words]:

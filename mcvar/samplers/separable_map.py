@@ -3,6 +3,7 @@
 import numpy as np
 
 from mcvar._typing import FloatArray
+from mcvar.samplers.kernels import kernels_pay
 from mcvar.targets import Warping
 
 KNOTS = 16
@@ -41,12 +42,32 @@ class SeparableMap:
 
     def __call__(self, u: FloatArray) -> Warping:
         """Move uniforms ``u (n, d)``; weights are the derivative of the map."""
-        from mcvar._jit.separable import move_points
-
         x = np.empty(u.shape[::-1])
         weight = np.empty(len(u))
-        move_points(self._start, self._slope, u.T, x, weight)
+        if kernels_pay(4 * u.size):  # NumPy needs several times as long as for points of nets
+            from mcvar._jit.separable import move_points
+
+            move_points(self._start, self._slope, u.T, x, weight)
+        else:
+            self._move_points(u.T, x, weight)
         return Warping(x.T, weight)
+
+    def _move_points(self, u: FloatArray, x: FloatArray, weight: FloatArray) -> None:
+        """Write what `move_points` of `_jit.separable` writes, to the bit."""
+        weight[:] = 1.0
+        for axis, (start, slope) in enumerate(zip(self._start, self._slope, strict=True)):
+            t = u[axis] * _BINS
+            k = t.astype(np.intp)
+            t -= k
+            left = slope.take(k)
+            rise = np.diff(slope).take(k)
+            rise *= t
+            t *= 0.5 / _BINS
+            t *= 2.0 * left + rise
+            t += start.take(k)
+            np.minimum(t, 1 - 2.0**-53, out=x[axis])
+            left += rise
+            weight *= left
 
     def density(self, x: FloatArray) -> FloatArray:
         """Density of the moved points at ``x (n, d)``."""
@@ -117,7 +138,10 @@ class MapTraining:
         return float(squares.sum() ** 2 / max(float(squares @ squares), 1e-300))
 
     def log_gain(self) -> float:
-        """Log of the standard deviation of plain Monte Carlo over that through the map."""
+        """Log of the standard deviation of plain Monte Carlo over that through the map.
+
+        Of the component that gains least.
+        """
         weight = 1 / self.proposal_density
         weight /= weight.sum()
         squares = self.values**2
@@ -129,7 +153,7 @@ class MapTraining:
         if not seen.any():
             return 0.0
         ratio = np.maximum(plain[seen], 1e-300) / np.maximum(mapped[seen], least)
-        return float(0.5 * np.log(ratio).mean())
+        return float(0.5 * np.log(ratio.min()))
 
     def _fit(self) -> SeparableMap:
         d = self.u.shape[1]

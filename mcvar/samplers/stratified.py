@@ -143,9 +143,11 @@ class Stratified(Sampler):
             values = values * draws.weights[:, np.newaxis]
         spread = values.reshape(cells, per_cell, -1).std(axis=1, ddof=1)
         total = spread.sum(axis=0)
-        relative = (spread[:, total > 0] / total[total > 0]).mean(axis=1) if total.any() else 0.0
+        if not total.any():  # no spread anywhere: there is nothing to allocate by
+            return Prepared(Stratified(), target, len(values))
+        relative = (spread[:, total > 0] / total[total > 0]).mean(axis=1)
         shares = _FLOOR / cells + (1 - _FLOOR) * relative
-        sampler = Stratified("neyman", np.asarray(shares / np.sum(shares)), bins)
+        sampler = Stratified("neyman", shares / shares.sum(), bins)
         return Prepared(sampler, target, len(values))
 
 

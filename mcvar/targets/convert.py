@@ -9,7 +9,7 @@ from mcvar._checks import as_count
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.targets.base import Target
-from mcvar.targets.marginals import check_is_one_law, is_distribution, is_normal
+from mcvar.targets.marginals import check_law, is_distribution, is_normal
 from mcvar.targets.normal import Normal
 from mcvar.targets.product import Product
 
@@ -56,9 +56,9 @@ def as_target(target: Any) -> Target:
 
 
 def _product(marginals: list[Any]) -> Target:
-    for j, marginal in enumerate(marginals):
-        check_is_one_law(j, marginal)
     if marginals and all(is_normal(m) for m in marginals):
+        for j, marginal in enumerate(marginals):
+            check_law(j, marginal)
         mean = [float(m.mean()) for m in marginals]
         return Normal(mean, [float(m.var()) for m in marginals])
     return Product(marginals)

@@ -155,14 +155,24 @@ class Distribution:
         return mean * total, (1 - mean) * total
 
 
-def check_is_one_law(dimension: int, law: Any) -> None:
-    """Refuse a SciPy law whose parameters are arrays: that is many laws."""
+def check_law(dimension: int, law: Any) -> None:
+    """Refuse a SciPy law whose parameters are arrays, which is many laws, or are invalid."""
+    if not is_distribution(law):
+        return
     parameters = [*getattr(law, "args", ()), *getattr(law, "kwds", {}).values()]
     shapes = [np.shape(value) for value in parameters] + [getattr(law, "_shape", ())]
-    if is_distribution(law) and any(shapes):
+    if any(shapes):
         raise ValueError(
             f"dimension {dimension} of the target is a law with parameters of shape "
             f"{next(shape for shape in shapes if shape)}; expected one law per dimension."
+        )
+    marginal = Distribution(law)
+    with np.errstate(all="ignore"):
+        median = float(marginal.ppf(np.array([0.5]))[0])
+    if not np.isfinite(median):
+        raise ValueError(
+            f"dimension {dimension} of the target, {marginal!r}, has the median {median}: its "
+            "parameters are invalid; expected those of a distribution."
         )
 
 

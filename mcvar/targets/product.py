@@ -11,7 +11,7 @@ from mcvar.draws import Draws
 from mcvar.exceptions import MagnitudeError
 from mcvar.targets.base import TINY, Target
 from mcvar.targets.basis import ProductBasis
-from mcvar.targets.marginals import Distribution, Interval, is_discrete
+from mcvar.targets.marginals import Distribution, Interval, check_law, is_discrete, is_distribution
 
 
 class Product(Target):
@@ -109,7 +109,8 @@ class Product(Target):
 
 
 def _as_marginal(position: int, marginal: Any) -> Interval | Distribution:
-    if hasattr(marginal, "ppf") or hasattr(marginal, "icdf"):
+    if is_distribution(marginal):
+        check_law(position, marginal)
         return Distribution(marginal)
     try:
         low, high = (float(end) for end in marginal)

@@ -52,6 +52,23 @@ class KillsAlways:
         return smooth(x)
 
 
+class TwoArgumentsError(Exception):
+    """Does not unpickle: pickle gives its constructor the one argument that `args` holds."""
+
+    def __init__(self, code, why):
+        super().__init__(f"{code}: {why}")
+
+
+class Raises:
+    """Raises what `kind` makes of a few arguments, wherever it is computed."""
+
+    def __init__(self, kind, *args):
+        self.kind, self.args = kind, args
+
+    def __call__(self, x):
+        raise self.kind(*self.args)
+
+
 class FailsAtRandom:
     """Raises in a share of its calls; `rng` belongs to the test, not to the run."""
 

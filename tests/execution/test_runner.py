@@ -1,5 +1,6 @@
 """Order, back-pressure, errors, lost workers, interrupts and time."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -8,6 +9,8 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
+import types
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -23,7 +26,15 @@ import pytest
 
 import mcvar
 from mcvar.execution import Key, OutOfTimeError, Runner
-from tests.execution.problems import BOX, FailsAtRandom, KillsAlways, digest, smooth
+from tests.execution.problems import (
+    BOX,
+    FailsAtRandom,
+    KillsAlways,
+    Raises,
+    TwoArgumentsError,
+    digest,
+    smooth,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = [Key(0, start, 1) for start in range(60)]
@@ -171,6 +182,37 @@ def test_an_error_names_block_and_seed_and_loses_nothing(workers, tmp_path):
     assert 8 <= done <= 9
 
 
+@contextlib.contextmanager
+def _pool(kind):
+    with (
+        ThreadPoolExecutor(2)
+        if kind == "threads"
+        else ProcessPoolExecutor(2, get_context("spawn")) as pool
+    ):
+        yield pool
+
+
+@pytest.mark.parametrize(
+    ("integrand", "kind", "raised", "text"),
+    [
+        (Raises(TwoArgumentsError, 7, "no licence"), "processes", RuntimeError, "TwoArguments"),
+        (Raises(ZeroDivisionError, "my own"), "processes", ZeroDivisionError, "my own"),
+        (Raises(SystemExit, "no licence"), "processes", RuntimeError, "SystemExit"),
+        (Raises(SystemExit, "no licence"), "threads", RuntimeError, "SystemExit"),
+        (Raises(TwoArgumentsError, 7, "no licence"), "threads", TwoArgumentsError, "no licence"),
+    ],
+)
+def test_what_a_worker_raises_arrives(integrand, kind, raised, text):
+    """Type, text, block and the traceback in the worker, even of what does not unpickle."""
+    with _pool(kind) as pool, pytest.raises(raised, match=text) as caught:
+        mcvar.estimate(integrand, BOX, n=4000, sampler="montecarlo", rng=3, executor=pool)
+    assert any("draws" in note and "seed 3" in note for note in caught.value.__notes__)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert integrand.kind.__name__ in shown
+    assert str(integrand.args[-1]) in shown
+    assert "raise self.kind(*self.args)" in shown
+
+
 def test_a_flaky_integrand_gets_there_in_the_end(tmp_path):
     """Called again and again over its checkpoint, without one evaluation more than it needs."""
     options = {"n": 6000, "sampler": "montecarlo", "rng": 11, "batch_size": 250}
@@ -199,9 +241,22 @@ def _calls_it(x):
     return _flaky[0](x)
 
 
-def test_time(tmp_path):
+@pytest.fixture
+def tick(monkeypatch):
+    """A function that lets time pass: for runs it stands still otherwise."""
+    now = [0.0]
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("mcvar.execution.clock.time", clock)
+
+    def pass_time(seconds):
+        now[0] += seconds
+
+    return pass_time
+
+
+def test_time(tmp_path, tick):
     def slow(x):
-        time.sleep(0.02)
+        tick(0.02)
         return smooth(x)
 
     options = {"n": 10**8, "sampler": "montecarlo", "control": None, "rng": 1}
@@ -217,20 +272,75 @@ def test_time(tmp_path):
     )
     assert est.value == pytest.approx(whole.value, rel=1e-12)
     with pytest.raises(TimeoutError, match="before there was a first estimate"):
-        mcvar.estimate(slow, BOX, max_seconds=1e-9, **options)
-    with Runner(max_seconds=1e-9) as runner, pytest.raises(OutOfTimeError):
-        list(runner.run(PlainJob(), KEYS))
+        mcvar.estimate(slow, BOX, max_seconds=1e-9, **options | {"sampler": "sobol"})
     for wrong in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="max_seconds must be positive"):
             mcvar.estimate(slow, BOX, max_seconds=wrong, **options)
 
 
-def test_replicated_runs_under_a_time_limit_have_an_early_look():
+def test_a_real_clock_runs_out():
+    with Runner(max_seconds=1e-9) as runner, pytest.raises(OutOfTimeError):
+        list(runner.run(PlainJob(), KEYS))
+
+
+class OneSecond(PlainJob):
+    def __init__(self, tick):
+        self.tick = tick
+
+    def __call__(self, key, given):
+        self.tick(1.0)
+        return super().__call__(key, given)
+
+
+def test_the_time_begins_with_the_first_task(tick):
+    with Runner(max_seconds=9.5) as runner:
+        tick(100.0)  # imports, say
+        results = runner.run(OneSecond(tick), KEYS)
+        assert [next(results)[0] for _ in range(10)] == KEYS[:10]
+        with pytest.raises(OutOfTimeError):
+            next(results)
+        assert runner.seconds == 110.0
+
+
+def test_compiling_takes_no_time_from_the_tasks(monkeypatch, tick):
+    from numba.core import event
+
+    now = [0.0]
+    monkeypatch.setattr(event, "timer", lambda: now[0])
+
+    class Compiles(OneSecond):
+        def __call__(self, key, given):
+            with event.trigger_event("numba:compile"):
+                now[0] += 100.0
+                self.tick(100.0)
+            return super().__call__(key, given)
+
+    with Runner(max_seconds=9.5) as runner:
+        results = runner.run(Compiles(tick), KEYS)
+        assert [next(results)[0] for _ in range(10)] == KEYS[:10]
+        with pytest.raises(OutOfTimeError):
+            next(results)
+
+
+def test_starting_workers_takes_no_time_from_the_tasks(tick):
+    class SlowToStart(Unreliable):
+        started = False
+
+        def submit(self, function, *args):
+            if not self.started:
+                tick(100.0)
+                self.started = True
+            return super().submit(function, *args)
+
+    with Runner(SlowToStart([]), max_seconds=50) as runner:
+        assert [key for key, _ in runner.run(PlainJob(), KEYS)] == KEYS
+
+
+def test_replicated_runs_under_a_time_limit_have_an_early_look(tick):
     def slow(x):
-        time.sleep(2e-4 * len(x))
+        tick(2e-4 * len(x))
         return smooth(x)
 
-    mcvar.estimate(smooth, BOX, n=64, sampler="sobol")  # compiles
     est = mcvar.estimate(slow, BOX, n=2**20, sampler="sobol", max_seconds=3.0, rng=1)
     assert est.status == "budget"
     assert est.value == pytest.approx(0.41654, abs=1e-3)
@@ -247,12 +357,14 @@ def test_jumps_of_the_clock_change_nothing(monkeypatch, tmp_path):
 @pytest.mark.parametrize("end", ["SIGINT", "SIGKILL"])
 def test_an_end_from_outside_leaves_a_checkpoint_and_no_orphans(tmp_path, end):
     script = textwrap.dedent(f"""
-        import sys, time
+        import signal, sys
         sys.path.insert(0, {str(ROOT)!r})
         import mcvar
         from tests.execution.problems import BOX, slow
 
         if __name__ == "__main__":
+            # Programs that a shell starts in the background ignore it.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             print("ready", flush=True)
             est = mcvar.estimate(slow, BOX, n=10**6, sampler="montecarlo", control=None, rng=1,
                                  executor=2, checkpoint={str(tmp_path / "run")!r})
@@ -279,7 +391,7 @@ def test_an_end_from_outside_leaves_a_checkpoint_and_no_orphans(tmp_path, end):
     else:
         process.kill()  # the driver alone
         process.communicate(timeout=60)
-    for _ in range(100):  # their parent is gone: whoever takes over may need a moment
+    for _ in range(1200):  # their parent is gone: whoever takes over may need a while
         if not _is_alive(process.pid):
             break
         time.sleep(0.05)

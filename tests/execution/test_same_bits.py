@@ -1,9 +1,9 @@
 """One hash, wherever and however often interrupted an estimate is computed."""
 
+import signal
 import subprocess
 import sys
 import textwrap
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -101,18 +101,26 @@ def test_a_worker_that_is_killed(expected, pool, tmp_path, caplog):
 
 
 def test_a_driver_that_is_killed_three_times(expected, tmp_path):
-    """SIGKILL at any moment, and the next call goes on; the last is as if nothing had been."""
+    """By SIGKILL in its sixth block, each time; the last call is as if nothing had been."""
     log, file = tmp_path / "calls", tmp_path / "run.sqlite"
     script = textwrap.dedent(f"""
-        import sys, time
+        import os, signal, sys
         sys.path.insert(0, {str(ROOT)!r})
         import mcvar
+        import mcvar.execution.checkpoint
         from tests.execution.problems import BOX, digest, smooth
 
+        mcvar.execution.checkpoint._COMMITS_SHARE = 0  # every block as soon as it is there
+        calls = 0
+
         def f(x):
-            with open({str(log)!r}, "a") as calls:
-                print(len(x), file=calls)
-            time.sleep(0.05)
+            global calls
+            calls += 1
+            killed = calls == 6 and sys.argv[1] == "kill"
+            with open({str(log)!r}, "a") as lines:
+                print(len(x), killed, file=lines)
+            if killed:
+                os.kill(os.getpid(), signal.SIGKILL)
             return smooth(x)
 
         est = mcvar.estimate(f, BOX, n=6000, sampler="montecarlo", rng=7,
@@ -120,24 +128,14 @@ def test_a_driver_that_is_killed_three_times(expected, tmp_path):
         print(digest(est))
     """)
     program = [sys.executable, "-c", script]
-    done = 0
     for _ in range(3):
-        process = subprocess.Popen(program, stdout=subprocess.PIPE)
-        while process.poll() is None and _lines(log) < done + 6:
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it was killed"
-        process.kill()
-        process.communicate()
-        done = _lines(log)
-    last = subprocess.run(program, capture_output=True, text=True, check=True)
+        assert subprocess.run([*program, "kill"]).returncode == -signal.SIGKILL
+    last = subprocess.run([*program, "finish"], capture_output=True, text=True, check=True)
     assert last.stdout.strip() == expected
-    evaluated = sum(int(line) for line in log.read_text().splitlines())
-    # What was being computed at each kill, and no more, was computed twice.
-    assert 6000 <= evaluated <= 6000 + 3 * 2 * 512
-
-
-def _lines(path):
-    return len(path.read_text().splitlines()) if path.exists() else 0
+    blocks = [line.split() for line in log.read_text().splitlines()]
+    # What was being computed at each kill, and nothing else, was computed twice.
+    assert sum(killed == "True" for _, killed in blocks) == 3
+    assert sum(int(n) for n, killed in blocks if killed == "False") == 6000
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -7,11 +7,15 @@ import sys
 import numba
 import numpy as np
 import pytest
+from scipy import stats
 
 from mcvar._jit import montecarlo, nets, rows, separable
+from mcvar.samplers import Lattice, Sobol, net_points
+from mcvar.samplers.base import MOST_SIZE
 from mcvar.samplers.lattice_vector import generating_vector
-from mcvar.samplers.qmc import sobol_columns
+from mcvar.samplers.qmc import MOST_DIMENSIONS, scramble, sobol_columns
 from mcvar.samplers.separable_map import SeparableMap
+from mcvar.targets import as_target
 from tests import naive
 
 
@@ -20,9 +24,13 @@ def scalar(x):
     return np.exp(-x[0]) + 3.0 * x[1] * x[2]
 
 
-def either(kernel):
-    """The kernel compiled, and as plain Python (where its integer arithmetic must still wrap)."""
-    return [pytest.param(kernel, id="compiled"), pytest.param(kernel.py_func, id="python")]
+def either(kernel, numpy=None):
+    """The kernel compiled, and as plain Python (where its integer arithmetic must still wrap).
+
+    And, where there is one, what NumPy does in its place.
+    """
+    forms = [pytest.param(kernel, id="compiled"), pytest.param(kernel.py_func, id="python")]
+    return forms + ([] if numpy is None else [pytest.param(numpy, id="numpy")])
 
 
 def layouts(shape, dtype=float):
@@ -121,40 +129,82 @@ def test_row_loop_agrees_point_by_point(form, layout):
     np.testing.assert_allclose(out, [scalar.py_func(row) for row in x], rtol=1e-15)
 
 
-@pytest.mark.parametrize("fill", either(nets.fill_sobol))
-@pytest.mark.parametrize("table", either(nets.sobol_table))
+SOBOL = either(nets.fill_sobol, net_points.fill_sobol)
+
+
+@pytest.mark.parametrize("fill", SOBOL)
 @pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
-def test_sobol_with_identity_scramble_is_scipys(fill, table, layout):
+def test_sobol_with_identity_scramble_is_scipys(fill, layout):
     d, n = 5, 700
     columns = read_only(np.asfortranarray(sobol_columns(d) << np.uint64(32)))
-    first = table(columns, read_only(np.zeros(d, np.uint64)))
+    table = read_only(net_points.sobol_table(columns, read_only(np.zeros(d, np.uint64))))
     out = layouts((d, n))[layout]
-    fill(columns, first, 0, out)
+    fill(columns, table, 0, out, out.view(np.uint64))
     np.testing.assert_array_equal(np.floor(out.T * 2**32), naive.sobol(d, n) * 2**32)
 
 
+@pytest.mark.parametrize("fill", SOBOL)
 @pytest.mark.parametrize("start", [0, 256, 4096, 2**16 + 256])
-def test_sobol_starts_anywhere(start):
-    d, n = 3, 300
+def test_sobol_starts_anywhere(fill, start):
+    d, n = 3, 600
     columns = sobol_columns(d) << np.uint64(32)
-    first = nets.sobol_table(columns, np.zeros(d, np.uint64))
+    table = net_points.sobol_table(columns, np.zeros(d, np.uint64))
     out = np.empty((d, n))
-    nets.fill_sobol(columns, first, start, out)
+    fill(columns, table, start, out, out.view(np.uint64))
     engine = naive.sobol(d, start + n)[start:]
     np.testing.assert_array_equal(np.floor(out.T * 2**32), engine * 2**32)
 
 
-@pytest.mark.parametrize("kernel", either(nets.fill_lattice))
+@pytest.mark.parametrize("last", [255, 256])
+def test_sobol_ends_at_its_last_point(last):
+    """By both ways, at the last blocks and where many dimensions are cut into groups."""
+    columns, shift = scramble(sobol_columns(300), np.random.default_rng(1))
+    table = net_points.sobol_table(columns, shift)
+    ends = [np.empty((300, last)) for _ in range(2)]
+    for fill, out in zip((nets.fill_sobol, net_points.fill_sobol), ends, strict=True):
+        fill(columns, table, MOST_SIZE - 256, out, out.view(np.uint64))
+    np.testing.assert_array_equal(*ends)
+
+
+@pytest.mark.parametrize("d", [1, 2, 40])
+def test_direction_numbers_are_scipys(d):
+    engine = stats.qmc.Sobol(d, scramble=False, bits=32)
+    points = (engine.random(1 << 12) * 2**32).astype(np.uint64)
+    # In Gray-code order point 2^k is column k XOR column k − 1.
+    columns = np.bitwise_xor.accumulate(points[1 << np.arange(12)])
+    np.testing.assert_array_equal(sobol_columns(d)[:, :12], columns.T)
+
+
+def test_direction_numbers_reach_all_columns_and_dimensions():
+    """The last ones against SciPy's own, which it computes and does not document."""
+    engine = stats.qmc.Sobol(MOST_DIMENSIONS, scramble=False, bits=32)
+    found = sobol_columns(MOST_DIMENSIONS)
+    assert found.shape == (MOST_DIMENSIONS, MOST_SIZE.bit_length() - 1)
+    np.testing.assert_array_equal(np.asarray(engine._sv)[:, : found.shape[1]], found)
+
+
+@pytest.mark.parametrize("kernel", either(nets.fill_lattice, net_points.fill_lattice))
 @pytest.mark.parametrize("layout", ["contiguous", "fortran", "strided", "transposed"])
-@pytest.mark.parametrize(("start", "tent"), [(0, True), (0, False), (2**33 + 512, True)])
+@pytest.mark.parametrize("start", [0, 512, 2**33 + 512])
 @pytest.mark.filterwarnings("ignore:overflow encountered")
-def test_lattice_agrees_with_whole_numbers(kernel, layout, start, tent):
+def test_lattice_agrees_with_whole_numbers(kernel, layout, start):
     d, n = 4, 300
     vector = read_only(generating_vector(d))
     shift = read_only(np.random.default_rng(2).integers(0, 2**64, size=d, dtype=np.uint64))
     out = layouts((d, n))[layout]
-    kernel(vector, shift, start, tent, out)
-    np.testing.assert_array_equal(out.T, naive.lattice(vector, shift, start, n, tent))
+    kernel(vector, shift, start, out, out.view(np.uint64))
+    np.testing.assert_array_equal(out.T, naive.lattice(vector, shift, start, n))
+
+
+@pytest.mark.parametrize("sampler", [Sobol(), Lattice()])
+def test_points_are_the_same_before_and_after_kernels_pay(sampler, monkeypatch):
+    seed = np.random.SeedSequence(1)
+    points = []
+    for made in (0, 2**60):
+        monkeypatch.setattr("mcvar.samplers.kernels._made", made)
+        stream = sampler.open(as_target([(0, 1)] * 7), 2**15, seed)
+        points.append(np.concatenate([stream(0, 2**14).x, stream(2**14 + 10, 999).x]))
+    np.testing.assert_array_equal(*points)
 
 
 @pytest.mark.parametrize("kernel", either(separable.move_points))
@@ -169,6 +219,10 @@ def test_separable_map_agrees_with_its_formula(kernel, layout):
     expected = naive.separable_map(moved._start, moved._slope, u)
     np.testing.assert_allclose(x, expected[0], rtol=1e-13)
     np.testing.assert_allclose(weight, expected[1], rtol=1e-13)
+    by_numpy = np.empty((3, 200)), np.empty(200)
+    moved._move_points(u, *by_numpy)
+    np.testing.assert_array_equal(x, by_numpy[0])
+    np.testing.assert_array_equal(weight, by_numpy[1])
 
 
 BOUNDS = """
@@ -184,10 +238,9 @@ for n in (1, 63, 64, 257, 1000):
     f = numba.njit(lambda x: x[0] * x[2])
     montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), n, 64)
     rows.row_loop(f, 3)(out, np.empty(n))
-    columns = np.ones((3, 30), np.uint64)
-    table = nets.sobol_table(columns, np.zeros(3, np.uint64))
-    nets.fill_sobol(columns, table, 2**20, out)
-    nets.fill_lattice(generating_vector(3), np.zeros(3, np.uint64), 256, True, out)
+    columns, words = np.ones((3, 30), np.uint64), out.view(np.uint64)
+    nets.fill_sobol(columns, np.ones((3, 256), np.uint64), 2**20, out, words)
+    nets.fill_lattice(generating_vector(3), np.zeros(3, np.uint64), 256, out, words)
     u = np.random.default_rng(1).random((3, n))
     u[:, 0] = 1 - 2.0**-53
     separable.move_points(*(getattr(SeparableMap(np.ones((3, 17))), a) for a in

@@ -73,7 +73,7 @@ def groups():
 
 def test_inference_data():
     arviz = pytest.importorskip("arviz", reason="needs the extra arviz")
-    if not hasattr(arviz, "InferenceData"):
+    if "InferenceData" not in vars(arviz):  # hasattr would make version 1 warn
         pytest.skip("this ArviZ has no InferenceData: version 1 uses DataTree")
     _, values, stats = groups()
     check_same(summary(arviz.InferenceData(posterior=values, sample_stats=stats)))

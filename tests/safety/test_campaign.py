@@ -1,12 +1,12 @@
 """Campaigns: resumed, distributed, killed, mistreated; always the same numbers, nothing lost."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,9 +21,9 @@ CHAIN = safety.GapChain()
 
 def contents(store):
     """Return everything in a log that must not depend on how it came about."""
-    connection = sqlite3.connect(store)
     query = "SELECT id, proposal, component, status, crash, states, actions, taken FROM scenario"
-    return connection.execute(query).fetchall()
+    with contextlib.closing(sqlite3.connect(store)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def campaign_of(store=None, simulator=CHAIN, executor=None, **options):
@@ -67,22 +67,26 @@ def test_an_executor_of_ones_own(tmp_path):
 
 def test_steps_and_batches_see_the_same_randomness():
     batch, steps = campaign_of(), campaign_of(simulator=Corridor())
-    assert run(batch, 200).value == run(steps, 200).value
+    # NumPy's powers of one number and of many may differ in the last bit.
+    assert run(batch, 200).value == pytest.approx(run(steps, 200).value, rel=1e-12)
 
 
 _KILLED = """
-import sys, time
+import os, signal, sys
+import mcvar.safety.campaign
 from mcvar import safety
 from tests.safety.cases import Corridor, Distorted, proposal_of
 
-class Slow(Corridor):
+mcvar.safety.campaign._COMMIT_EVERY = 0.0
+
+class Killing(Corridor):
     def step(self, action):
-        time.sleep(0.0005)
+        if campaign.scenarios >= 100:
+            os.kill(os.getpid(), signal.SIGKILL)
         return super().step(action)
 
 chain = safety.GapChain()
-campaign = safety.Campaign(Slow(), proposal_of(chain, Distorted(chain)), sys.argv[1], 7)
-print(campaign.scenarios, flush=True)
+campaign = safety.Campaign(Killing(), proposal_of(chain, Distorted(chain)), sys.argv[1], 7)
 campaign.run(max_scenarios=600, progress=False)
 """
 
@@ -92,22 +96,12 @@ def test_killed_with_kill_9_it_goes_on_bit_for_bit(tmp_path):
     store, whole = tmp_path / "killed.sqlite", tmp_path / "whole.sqlite"
     script = tmp_path / "killed.py"
     script.write_text(_KILLED)
-    command = [sys.executable, str(script), str(store)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()}
+    process = subprocess.run(
+        [sys.executable, str(script), str(store)], env={**os.environ, "PYTHONPATH": os.getcwd()}
     )
-    assert process.stdout.readline() == b"0\n"
-    deadline = time.monotonic() + 60
-    while (
-        time.monotonic() < deadline
-        and sqlite3.connect(store).execute("SELECT count(*) FROM scenario").fetchone()[0] == 0
-    ):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL
     done = len(contents(store))
-    assert 0 < done < 600
+    assert 100 <= done < 600
     resumed = run(campaign_of(store, Corridor()))
     assert resumed.summary() == run(campaign_of(whole, Corridor())).summary()
     assert contents(store) == contents(whole)
@@ -150,7 +144,7 @@ def test_what_a_simulator_does_wrong_is_a_row(tmp_path, how, status):
 @pytest.mark.parametrize(("how", "status"), [("hangs", "timeout"), ("dies", "died")])
 def test_hanging_and_dying_simulators_cost_only_their_scenario(tmp_path, how, status):
     store = tmp_path / "log.sqlite"
-    rate = run(campaign_of(store, Troubled(how, 12), 2, timeout=1.0), 24)
+    rate = run(campaign_of(store, Troubled(how, 12), 2, timeout=5.0), 24)
     plain = run(campaign_of(simulator=Troubled("raises", 12)), 24)
     assert 0 < rate.failures == plain.failures
     assert {row[3] for row in contents(store)} == {"ok", status}

@@ -46,17 +46,18 @@ def test_a_program_gives_the_same_numbers_as_the_function():
 @pytest.mark.parametrize(
     ("how", "status", "message"),
     [
-        ("hangs", "timeout", "no answer to .* within 0.5 s"),
+        ("hangs", "timeout", "no answer to .* within 5 s"),
         ("dies", "died", "out of fuel"),
         ("babbles", "failed", "answer 'hello"),
     ],
 )
 def test_a_program_that_fails_is_started_again(how, status, message):
-    simulator = safety.SubprocessSimulator(program(how), timeout=0.5)
+    # Long enough for an interpreter to start on a busy machine.
+    simulator = safety.SubprocessSimulator(program(how), timeout=5)
     # The second scenario of every process fails, and the next process starts afresh.
-    records = [play(simulator, proposal_of(CHAIN), 1, [scenario])[0] for scenario in range(4)]
+    records = [play(simulator, proposal_of(CHAIN), 1, [scenario])[0] for scenario in range(3)]
     simulator.close()
-    assert [record.status for record in records] == ["ok", status, "ok", status]
+    assert [record.status for record in records] == ["ok", status, "ok"]
     assert re.search(message, records[1].error)
 
 

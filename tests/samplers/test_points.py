@@ -156,12 +156,67 @@ def test_rotations_keep_the_law(how):
         assert stats.kstest(column, "uniform").pvalue > 1e-4
 
 
+@pytest.mark.parametrize("m", [1, 2])
+def test_neyman_without_spread_in_the_pilot_is_proportional(m):
+    """As of a corner that the pilot misses, on half of all seeds."""
+
+    def corner(x):
+        values = ((x > 0.97).all(axis=1)).astype(float)
+        return values if m == 1 else np.stack([values] * m, axis=1)
+
+    runs = [
+        mcvar.estimate(
+            corner, CUBE[:2], n=4096, sampler=Stratified("neyman"), control=None, rng=seed
+        )
+        for seed in range(20)
+    ]
+    assert np.mean([est.value for est in runs]) == pytest.approx(9e-4, abs=3e-4)
+
+
 def test_auto_says_what_it_chose():
     peak = lambda x: np.exp(-50 * ((x - 0.3) ** 2).sum(axis=1))  # noqa: E731
     est = mcvar.estimate(peak, [(0, 1)] * 4, rng=1)
     assert est.sampler != "auto"
     law = stats.multivariate_t([0, 0], df=8)
     assert mcvar.estimate(lambda x: x[:, 0], law, rng=1).sampler == "montecarlo"
+
+
+def test_auto_judges_by_the_worst_component():
+    """Of Sobol' indices of Ishigami's function a lattice integrates some columns to rounding,
+    others worse than plain Monte Carlo does."""
+
+    def ishigami(x):
+        x = np.pi * (2 * x - 1)
+        return np.sin(x[:, 0]) * (1 + 0.1 * x[:, 2] ** 4) + 7 * np.sin(x[:, 1]) ** 2
+
+    def columns(u):
+        a, b = u[:, :3], u[:, 3:]
+        mixed = np.stack([a[:, 0], a[:, 1], b[:, 2]], axis=1)
+        f, other, both = ishigami(a), ishigami(b), ishigami(mixed)
+        return np.stack([f, f**2, other * (both - f), (f - both) ** 2 / 2], axis=1)
+
+    variance = columns(np.random.default_rng(0).random((100_000, 6))).var(axis=0)
+    errors = [
+        mcvar.estimate(columns, [(0, 1)] * 6, n=8192, control=None, rng=seed).standard_error
+        for seed in range(5)
+    ]
+    assert (np.mean(np.square(errors), axis=0) < variance / 8192 / 3).all()
+
+
+def test_auto_does_not_choose_by_what_is_constant():
+    def periodic(x):
+        return np.prod(1 + 0.3 * np.cos(2 * np.pi * x), axis=1)
+
+    def rounding(x):
+        return x[:, 0] * 3 / 3 / x[:, 0]
+
+    box = [(0, 1)] * 3
+    assert mcvar.estimate(periodic, box, n=20_000, control=None, rng=1).sampler == "lattice"
+    both = mcvar.estimate(
+        lambda x: np.stack([periodic(x), rounding(x)], axis=1), box, n=20_000, control=None, rng=1
+    )
+    assert both.sampler == "lattice"
+    assert mcvar.estimate(rounding, box, n=20_000, control=None, rng=1).sampler == "sobol"
 
 
 def test_independent_draws_are_the_same_however_they_are_asked_for():

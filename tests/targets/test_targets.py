@@ -80,6 +80,24 @@ def test_extreme_uniforms_stay_finite(target, u):
         assert np.isfinite(draws.weights).all()
 
 
+@pytest.mark.parametrize(
+    "law",
+    [
+        stats.norm(0, -1),
+        stats.gamma(-2),
+        stats.beta(0, 1),
+        stats.norm(0, np.inf),
+        stats.poisson(-1),
+    ],
+)
+def test_invalid_parameters_are_an_error_of_the_target(law):
+    message = r"dimension 1 of the target, .*\(.*\), has the median .*parameters are invalid"
+    with pytest.raises(ValueError, match=message):
+        as_target([(0, 1), law])
+    with pytest.raises(ValueError, match="dimension 0 of the target"):
+        as_target(law)
+
+
 LAWS = [
     Normal([1.0, -1.0], [[2.0, 0.5], [0.5, 1.0]]),
     Normal([1.0, -1.0], [0.5, 2.0]),
