@@ -51,7 +51,7 @@ def test_json(shell):
     assert fields["low"] < 0.746824 * 3.14159265**0.5 < fields["high"]
     assert fields["seed"] == 3
     assert fields["n"] <= 10_000
-    assert fields["status"] == "converged"
+    assert fields["status"] == "completed"
     again = shell(
         "estimate",
         "mine:f",

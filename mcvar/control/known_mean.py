@@ -21,8 +21,8 @@ class KnownMean(LinearControl):
         One or many features, evaluated at the integrand's points.
     mean : float or array_like, shape (k,); Estimate; or tuple (mean, covariance)
         What ``estimate(h, target)`` converges to: the expectation under a law, the integral over
-        a box. An `mcvar.Estimate` of it, from other draws, or means (k,) with their covariance (k, k):
-        coefficients and error bar then account for the error of the mean.
+        a box. An `mcvar.Estimate` of it, from other draws, or means (k,) with their covariance
+        (k, k): coefficients and error bar then account for the error of the mean.
 
     Raises
     ------

@@ -41,6 +41,7 @@ from mcvar.integrate.values import (
 from mcvar.moments import Moments, total
 from mcvar.result import Estimate, Status
 
+_EXACT = 1e-10  # spread, relative to that without control, that is nothing but rounding
 _ROUNDING = 4 * np.finfo(float).eps
 _TESTED = 2**16  # draws, evenly spread, whose scores are tested
 
@@ -86,7 +87,7 @@ def analyse(
     *,
     covariance: bool = False,
 ) -> Analysis:
-    """Means of ``values (n, m)`` over draws that exist: what `estimate` and `summary` share.
+    """Means of ``values (n, m)`` over existing draws: what `estimate` and `summary` share.
 
     `control` is "auto" or a tuple of candidates. Error bars follow the labels of the draws.
     """
@@ -98,10 +99,11 @@ def analyse(
     values, draws = merge_repeats(values, scaled_weights(draws))
     measure = Measure.of(draws)
     pivot: FloatArray | float = 0.0
-    if draws.weights is not None and draws.self_normalized:
-        # Ratios of weighted means about a value near the mean keep the digits it would cost.
+    if draws.weights is not None:
+        # Weighted squares about a value near the mean keep the digits that it would cost.
         pivot = draws.weights @ values / draws.weights.sum()
-    fit = adjust(control, draws, values - pivot, folds, criterion, measure)
+    about = values - pivot if measure.self_normalized else values
+    fit = adjust(control, draws, about, folds, criterion, measure)
     return analyse_fit(fit, draws, values, pivot, measure, covariance=covariance)
 
 
@@ -195,13 +197,14 @@ def analyse_fit(
     controlled = any(name != "none" for name in fit.names) or fit.mean_error.any()
     rows = fit.rows if controlled or draws.zero_mean is not None else None
     if draws.chain is None and draws.strata is None and draws.cluster is None:
-        sums, halves = _summed(about, draws, rows, measure, grows, covariance)
+        sums, halves = _summed(about, draws, rows, measure, pivot, grows, covariance)
         return conclude(
             sums,
             measure,
             fit,
             halves=halves,
             replicated=draws.replicate is not None,
+            grows=grows and draws.replicate is not None,
             pivot=pivot,
             covariance=covariance,
             size=np.abs(values).max(axis=0),
@@ -214,13 +217,14 @@ def _summed(
     draws: Draws,
     rows: FloatArray | None,
     measure: Measure,
+    pivot: FloatArray | float,
     grows: bool,
     covariance: bool,
 ) -> tuple[BlockSums, FloatArray | None]:
     """Sums over all draws; and the means of the first halves of replicates, where these grow."""
     if draws.replicate is None:
         return BlockSums.of(
-            values, draws, measure, Layout(), adjusted=rows, covariance=covariance
+            values, draws, measure, Layout(), adjusted=rows, pivot=pivot, covariance=covariance
         ), None
     layout, sums, halves = Layout(replicated=True, grows=grows), None, []
     for group, label in enumerate(np.unique(draws.replicate)):
@@ -228,7 +232,14 @@ def _summed(
         part = draws.take(at)
         own = None if rows is None else rows[at]
         block = BlockSums.of(
-            values[at], part, measure, layout, adjusted=own, group=group, covariance=covariance
+            values[at],
+            part,
+            measure,
+            layout,
+            adjusted=own,
+            group=group,
+            pivot=pivot,
+            covariance=covariance,
         )
         sums = block if sums is None else sums + block
         used = weighted(values[at], part) if own is None else own
@@ -246,6 +257,7 @@ def conclude(
     *,
     halves: FloatArray | None,
     replicated: bool,
+    grows: bool,
     pivot: FloatArray | float,
     covariance: bool,
     size: FloatArray | None = None,
@@ -261,6 +273,8 @@ def conclude(
     halves : ndarray, shape (R, p), or None
         Means of rows over the first halves of replicates.
     replicated : bool
+    grows : bool
+        Whether replicates are nets that grow.
     pivot : float or ndarray, shape (m,)
         About which the values of ratios are.
     covariance : bool
@@ -290,8 +304,8 @@ def conclude(
         measure,
         fit.names,
         offset=offset,
-        # Independent values without weights may overrate their index by chance.
-        certain=replicated or bool(sums.weights[0]),
+        # The index may be overrated by chance, but that of nets and of ratios hardly.
+        certain=grows or measure.self_normalized,
         size=size,
     )
     return replace(analysis, log_weight=log_weight)
@@ -336,8 +350,9 @@ def _judged(
     reasons = suspicions(sums, measure, m)
     of_weights = suspect_weights(sums) if measure.self_normalized else []
     for j in range(m):
-        reasons[j] += of_weights
-        reasons[j] += heavy_tail(float(plain_tails.index[j]), plain_tails.n, certain=certain)
+        reasons[j] += of_weights or heavy_tail(
+            float(plain_tails.index[j]), plain_tails.n, certain=certain
+        )
     found, without = (_scaled(each, measure.mass, offset) for each in (found, without))
     variance = sums.plain_variance(measure)
     return Analysis(
@@ -369,16 +384,18 @@ def _labelled(
         _with_control(found, fit, tails, plain_tails),
         without,
         plain_tails,
-        BlockSums.of(values, draws, measure, Layout()),
+        BlockSums.of(values, draws, measure, Layout(), pivot=pivot),
         measure,
         fit.names,
         offset=np.zeros(values.shape[1]) + (offset + pivot if measure.self_normalized else 0.0),
-        certain=draws.weights is not None,
+        certain=measure.self_normalized,
         size=size,
     )
     if draws.chain is None:
         return analysis
-    mixed = mixing(rows, draws.chain, np.asarray(spread(rows, draws).df))
+    # What is left of an exact control is rounding, which drifts as it likes.
+    varies = rows.std(axis=0) > _EXACT * plain_rows.std(axis=0)
+    mixed = mixing(np.where(varies, rows, 0.0), draws.chain)
     reasons = zip(analysis.reasons, mixed, strict=True)
     return replace(analysis, reasons=tuple((*of_tails, *own) for of_tails, own in reasons))
 

@@ -1,5 +1,7 @@
 """Error bars of Markov chains: autocovariances summed up to where they vanish in noise."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import fft, special
 
@@ -8,11 +10,19 @@ from mcvar.integrate.combine import Combined
 
 _MIXING_CHANCE = 1e-3  # false-alarm probability of each test that halves of chains agree
 _MOST_R_HAT = 1.2  # split R-hat beyond which chains have not mixed (Gelman et al. 2013)
-_LEAST_DF = 3.0  # degrees of freedom of the lag window: fewer correlation times tell nothing
+_LEAST_STRETCHES = 4.0  # independent stretches of chains, below which there is no error bar
+_LEAST_HALF = 10  # draws of half a chain, below which split R-hat is noise
 _LEAST_PARTS = 4  # parts of the chains, over whose means an error bar is taken
 _LEAST_VARIANCE = 0.05  # of an antithetic chain, relative to independent draws
 _LEAST_LENGTH = 8  # of the longest chain, below which there are no lags to speak of
 _COLUMNS = 16  # transformed at a time
+
+
+@dataclass(frozen=True)
+class ChainMean(Combined):
+    """Means over chains; they span so many independent `stretches`."""
+
+    stretches: float = np.inf
 
 
 def by_label(rows: FloatArray, labels: IntArray) -> list[FloatArray]:
@@ -21,7 +31,7 @@ def by_label(rows: FloatArray, labels: IntArray) -> list[FloatArray]:
     return np.split(rows[np.argsort(labels, kind="stable")], ends[:-1])
 
 
-def lag_window(rows: FloatArray, chain: IntArray) -> Combined:
+def lag_window(rows: FloatArray, chain: IntArray) -> "ChainMean":
     """Mean of dependent rows (n, m), its variance and degrees of freedom.
 
     The autocovariances, averaged over chains, are summed over the initial monotone positive
@@ -36,7 +46,8 @@ def lag_window(rows: FloatArray, chain: IntArray) -> Combined:
     parts = by_label(rows - mean, chain)
     longest = max(len(part) for part in parts)
     if longest < _LEAST_LENGTH:
-        return batch_means(batches(rows, chain), False, "batches")
+        few = batch_means(batches(rows, chain), False, "batches")
+        return ChainMean(few.mean, few.covariance, few.df)
     n, m = rows.shape
     asymptotic, window = np.empty(m), 1
     for first in range(0, m, _COLUMNS):
@@ -52,8 +63,9 @@ def lag_window(rows: FloatArray, chain: IntArray) -> Combined:
         window = max(window, int(np.median(2 * alive.sum(axis=0))))
     # The relative variance of a sum of `window` autocovariances is about (4 window + 2)/n; and
     # there are no more independent squares than rows that carry them, an IACT apart.
-    df = np.minimum(max(n / (2 * window + 1) - 1, 1.0), _carrying(rows - mean, asymptotic))
-    return Combined(mean, asymptotic / (n - 1), df)
+    stretches = n / (2 * window + 1)
+    df = np.minimum(max(stretches - 1, 1.0), _carrying(rows - mean, asymptotic))
+    return ChainMean(mean, asymptotic / (n - 1), df, stretches=stretches)
 
 
 def _carrying(centred: FloatArray, asymptotic: FloatArray) -> FloatArray:
@@ -119,7 +131,7 @@ def part_means(rows: FloatArray, chain: IntArray) -> Combined:
     )
 
 
-def mixing(rows: FloatArray, chain: IntArray, df: FloatArray) -> list[list[str]]:
+def mixing(rows: FloatArray, chain: IntArray) -> list[list[str]]:
     """Reasons (m,) to think that chains have not mixed, from the means of their halves.
 
     Three tests, of rows (n, m): halves differ more than batches inside them allow (F test); first
@@ -133,7 +145,6 @@ def mixing(rows: FloatArray, chain: IntArray, df: FloatArray) -> list[list[str]]
     """
     m = rows.shape[1]
     found: list[list[str]] = [[] for _ in range(m)]
-    df = np.broadcast_to(df, m)
     wholes = by_label(rows, chain)
     if min(len(rows) for rows in wholes) >= _LEAST_LENGTH:
         halves = [half for whole in wholes for half in np.array_split(whole, 2)]
@@ -155,7 +166,9 @@ def mixing(rows: FloatArray, chain: IntArray, df: FloatArray) -> list[list[str]]
                     "the second halves of the chains differ from the first: they have not burnt in."
                 )
     for j in range(m):
-        if df[j] < _LEAST_DF and not found[j] and np.ptp(rows[:, j]) > 0:
+        if found[j] or np.ptp(rows[:, j]) == 0:
+            continue
+        if lag_window(rows[:, j : j + 1], chain).stretches < _LEAST_STRETCHES:
             found[j].append(
                 "the chains are too short for their correlation: they span fewer than 4 "
                 "independent stretches."
@@ -177,6 +190,8 @@ def _between_halves(halves: list[FloatArray]) -> tuple[FloatArray, FloatArray, i
 
 def _r_hat(halves: list[FloatArray]) -> FloatArray:
     length = float(np.mean([len(half) for half in halves]))
+    if length < _LEAST_HALF:
+        return np.ones(halves[0].shape[1])
     within = np.mean([half.var(axis=0, ddof=1) for half in halves], axis=0)
     between = np.var([half.mean(axis=0) for half in halves], axis=0, ddof=1)
     safe = np.where(within > 0, within, 1.0)

@@ -87,6 +87,8 @@ class Collection:
         self._kept: list[tuple[Key, Draws, FloatArray]] | None = []
         self._fit: CrossFit | None = None
         self._fit_digest = ""
+        self._n_fitted = 0
+        self._latest: tuple[CrossFit, Draws, FloatArray] | None = None
         self._sums: BlockSums | None = None
         self._halves: FloatArray | None = None
         self._n_halved = 0
@@ -118,28 +120,49 @@ class Collection:
             self._n_halved = self.n
         self._draw(plan)
 
+    @property
+    def keeps_draws(self) -> bool:
+        """Whether draws are kept, and the control fitted anew at each look."""
+        return self._kept is not None
+
     def analysis(self) -> Analysis:
         """Means with an error bar from the draws so far."""
         if self._kept is not None:
             draws, values = self._all_kept()
-            return analyse_fit(
-                self._adjusted(draws, values),
-                draws,
-                values,
-                self._summing.pivot,
-                self._measure,
-                grows=self._layout.grows,
-                covariance=self._summing.covariance,
-            )
+            self._latest = self._adjusted(draws, values), draws, values
+            return self._analysed(*self._latest)
         assert self._sums is not None
         assert self._fit is not None
         return conclude(
             self._sums,
             self._measure,
-            self._fit,
+            # Draws made after the fit do not share its error.
+            replace(self._fit, jackknife=self._fit.jackknife * (self._n_fitted / self.n)),
             halves=self._halves if self._n_halved * 2 == self.n else None,
             replicated=self._layout.replicated,
+            grows=self._layout.replicated and self._layout.grows,
             pivot=self._summing.pivot,
+            covariance=self._summing.covariance,
+        )
+
+    def earlier(self, plan: Plan) -> Analysis:
+        """The same from the first draws alone, adjusted as all kept draws were at the last look."""
+        assert self._latest is not None
+        fit, draws, values = self._latest
+        first = slice(0, plan.size)
+        if draws.replicate is not None:
+            place = np.concatenate([np.arange(c) for c in np.bincount(draws.replicate)])
+            first = (place < plan.size) & (draws.replicate < plan.replicates)
+        return self._analysed(replace(fit, rows=fit.rows[first]), draws.take(first), values[first])
+
+    def _analysed(self, fit: CrossFit, draws: Draws, values: FloatArray) -> Analysis:
+        return analyse_fit(
+            fit,
+            draws,
+            values,
+            self._summing.pivot,
+            self._measure,
+            grows=self._layout.grows,
             covariance=self._summing.covariance,
         )
 
@@ -315,6 +338,7 @@ class Collection:
             )
             self._sums = sums if self._sums is None else self._sums + sums
         self._kept = None
+        self._n_fitted = draws.n
         self._fit_digest = hashlib.sha256(self._fit.rows.tobytes()).hexdigest()
         self._fit = replace(self._fit, rows=self._fit.rows[:0])
 

@@ -41,7 +41,8 @@ _RAMP = 0.2  # tail index from which the tail of replicates counts in full
 _GAP_SHARE = 0.05  # of the range of values, from which a gap is a jump
 _GAP_FACTOR = 20.0  # times what other gaps measure
 _HEAVIER, _HEAVY = 0.05, 0.3  # by how much a control makes the tail heavier, and how heavy
-_EXTRAPOLATION = 2.0  # by how much the jackknife then understates the error beyond all draws
+_FEW = 1000  # draws up to which the jackknife then understates the error beyond them by half
+_TINY = 1e-280  # squares whose cubes are lost
 
 
 class Bar(NamedTuple):
@@ -128,9 +129,11 @@ def independent_bar(
         return found
     squares = total(sums.parts).values
     squares = squares if squares.ndim == 1 else np.diagonal(squares)
-    root = np.sqrt(np.where(squares > 0, squares, 1.0))
-    # Skewness over √n, (Σc³/n)/(Σc²/n)^1.5/√n.
-    return replace(found, skewness=np.where(squares > 0, sums.cubes / root**3, 0.0))
+    root = np.sqrt(squares)
+    # Skewness over √n, (Σc³/n)/(Σc²/n)^1.5/√n, in steps that neither over- nor underflow.
+    skewness = np.divide(sums.cubes, squares, out=np.zeros_like(root), where=squares > _TINY)
+    skewness = np.divide(skewness, root, out=np.zeros_like(root), where=squares > _TINY)
+    return replace(found, skewness=skewness)
 
 
 def replicated_bar(
@@ -179,10 +182,11 @@ def jackknife_bar(error: FloatArray, folds: int, tails: Tails, plain: Tails) -> 
     """Error of a fitted control's expectation, from the jackknife over folds (m,).
 
     A control that leaves a heavier tail than the values have errs beyond all draws, which leaving
-    draws out shows by half.
+    draws out shows by half where they are few.
     """
     heavier = (tails.index > plain.index + _HEAVIER) & (tails.index > _HEAVY)
-    return Bar(np.where(heavier, _EXTRAPOLATION, 1.0) * error, max(folds - 1, 1))
+    factor = 1 + min(1.0, float(np.sqrt(_FEW / tails.n)))
+    return Bar(np.where(heavier, factor, 1.0) * error, max(folds - 1, 1))
 
 
 def half_widths(found: Combined) -> FloatArray:

@@ -15,8 +15,9 @@ from mcvar.integrate.block import blocks_for
 from mcvar.integrate.collect import Collection
 from mcvar.integrate.evaluation import Evaluation
 from mcvar.integrate.features import is_linear
+from mcvar.integrate.integrand import OutsideSupportError
 from mcvar.integrate.problem import Problem
-from mcvar.integrate.select import polynomials, read_controls
+from mcvar.integrate.select import bound, polynomials
 from mcvar.integrate.tolerance import Tolerance, schedule
 from mcvar.result import Estimate, Look, Status, concise
 from mcvar.samplers import CHUNK, Plan, Prepared, stream_seed
@@ -93,7 +94,8 @@ def estimate_by_drawing(
     history: list[Look] = []
     found: Analysis | None = None
     try:
-        for found in _analyses(collection, plan.looks):
+        may_stop = budget.tolerance is not None or runner.is_limited
+        for found in _analyses(collection, plan.looks, may_stop=may_stop):
             history.append(_look(plan.spent + collection.n, found))
             progress.look(history[-1])
             if budget.tolerance is not None and budget.tolerance.met(found, history, plan.looks):
@@ -112,6 +114,9 @@ def estimate_by_drawing(
     finally:
         progress.close()
     assert found is not None
+    if not may_stop and collection.keeps_draws and status == "completed":
+        before = [(plan.spent + look.n, collection.earlier(look)) for look in plan.looks[:-1]]
+        history = [*(_look(n, analysis) for n, analysis in before), *history]
     if status == "budget" and not why and budget.tolerance is not None:
         why.append(budget.tolerance.missed(found, history[-1].n, plan.looks))
     est = build_estimate(
@@ -143,10 +148,11 @@ def _train(problem: Problem, budget: Budget, evaluate: Evaluation, runner: Runne
         stream_seed(problem.seed, _TRAINING),
     )
     sampler, target = prepared.sampler, prepared.target
-    control = read_controls(problem.control, target)
+    control = problem.control
     if not isinstance(control, str):
         control = tuple(
-            _trained(each, problem, prepared, evaluate, n - evaluate.spent) for each in control
+            _trained(bound(each, target), problem, prepared, evaluate, n - evaluate.spent)
+            for each in control
         )
     looks = schedule(
         sampler,
@@ -220,10 +226,17 @@ def _place(control: Any) -> int:
     return 2**32 + int.from_bytes(told.digest()[:4], "little")
 
 
-def _analyses(collection: Collection, looks: list[Plan]) -> Iterator[Analysis]:
+def _analyses(collection: Collection, looks: list[Plan], *, may_stop: bool) -> Iterator[Analysis]:
+    """Analyses at the looks; the last alone where each would fit a control anew for nothing."""
     for plan in looks:
-        collection.advance(plan)
-        yield collection.analysis()
+        try:
+            collection.advance(plan)
+        except OutsideSupportError:
+            if plan is looks[-1]:
+                raise
+            continue  # more points may reach the support
+        if may_stop or plan is looks[-1] or not collection.keeps_draws:
+            yield collection.analysis()
 
 
 def _look(n: int, found: Analysis) -> Look:
@@ -245,7 +258,7 @@ def _interrupted(
     """
     sampler = plan.prepared.sampler
     enough = min(plan.looks[0].n, 32 * sampler.unit * 5)
-    seen = plan.looks[len(history) - 1].n if history else 0
+    seen = history[-1].n - plan.spent if history else 0
     if not sampler.replicated and collection.n >= max(enough, seen + 1):
         found = collection.analysis()
         history.append(_look(plan.spent + collection.n, found))

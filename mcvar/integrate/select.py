@@ -7,13 +7,14 @@ of the control that corrects it.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mcvar._typing import FloatArray, IntArray
 from mcvar.draws import Draws
-from mcvar.integrate.crossfit import CrossFit, MixedModel, Model, cross_fit, no_control
+from mcvar.integrate.crossfit import CrossFit, MixedModel, cross_fit, no_control
 from mcvar.integrate.features import check_regressor, is_linear
 from mcvar.integrate.means import group_sums, linear_rows
 from mcvar.integrate.values import Measure
@@ -33,6 +34,7 @@ _MOST_RIDGE_FEATURES = 1500
 _MOST_WORK = 4e11  # multiplications n k² beyond which a degree is not tried
 _MOST_KERNEL_DRAWS = 20_000
 _LEAST_KERNEL_DRAWS = 40
+_ENOUGH = 2**14  # independent draws on which candidates are compared
 
 
 def read_controls(control: Any, target: Target | None) -> Any:
@@ -45,10 +47,11 @@ def read_controls(control: Any, target: Target | None) -> Any:
     if several and not control:
         raise ValueError("control is an empty list; give None for no control.")
     candidates = control if several else (control,)
-    return tuple(_read(each, target) for each in candidates if each is not None)
+    return tuple(bound(each, target) for each in candidates if each is not None)
 
 
-def _read(control: Any, target: Target | None) -> Any:
+def bound(control: Any, target: Target | None) -> Any:
+    """A control in the target's terms; TypeError for anything that is none."""
     if is_linear(control):
         return control if target is None else control.for_target(target)
     check_regressor(control)
@@ -129,16 +132,16 @@ def choose(
     length : int
         Consecutive draws of a chain whose sums are compared: its correlation length.
     """
-    folds = int(labels.max()) + 1
-    plain = no_control(values, draws, folds)
-    m = values.shape[1]
-    sizes = np.bincount(labels, minlength=folds)
-    elsewhere = draws.n - sizes if folds > 1 else sizes
-    rows = plain.rows.copy()
+    folds, m = int(labels.max()) + 1, values.shape[1]
+    at = _compared(draws)
+    few, few_values, few_labels = draws.take(at), values[at], labels[at]
+    plain = no_control(few_values, few, folds)
+    sizes = np.bincount(few_labels, minlength=folds)
+    elsewhere = few.n - sizes if folds > 1 else sizes
     worthwhile = _WORTHWHILE if draws.replicate is None else _WORTHWHILE_REPLICATES
-    best = worthwhile * _spread_elsewhere(plain.rows, draws, labels, length)
+    best = worthwhile * _spread_elsewhere(plain.rows, few, few_labels, length)
     exact = _ROUNDING * best
-    tried = [plain]
+    tried: list[tuple[Any, CrossFit]] = [((), plain)]
     chosen = np.zeros((folds, m), dtype=np.int64)
     uses_scores = False
     for control in candidates:
@@ -147,31 +150,56 @@ def choose(
         fit = (
             control
             if isinstance(control, CrossFit)
-            else cross_fit(control, draws, values, labels, measure, window=window)
+            else cross_fit(control, few, few_values, few_labels, measure, window=window)
         )
         uses_scores |= fit.uses_scores
-        spread = _spread_elsewhere(fit.rows, draws, labels, length)
+        spread = _spread_elsewhere(fit.rows, few, few_labels, length)
         # As sums of squares of rows that would make the error of the expectation.
         error = np.hypot(fit.mean_error, fit.jackknife)
-        spread = np.maximum(spread, np.outer(elsewhere, draws.n * error**2))
+        spread = np.maximum(spread, np.outer(elsewhere, few.n * error**2))
         better = (spread < best) & (best > exact)
         best = np.where(better, spread, best)
-        for j in np.flatnonzero(better.any(axis=0)):
-            served = better[labels, j]
-            rows[served, j] = fit.rows[served, j]
         chosen[better] = len(tried)
-        tried.append(fit)
-    most = [Counter(column.tolist()).most_common(1)[0][0] for column in chosen.T]
-    models: tuple[Model, ...] = tuple(
-        MixedModel(tuple(fit.models[fold] for fit in tried), chosen[fold])
-        for fold in range(folds)
-        if all(fit.models for fit in tried)
-    )
+        tried.append((control, fit))
+    if few.n == draws.n:
+        fits = [fit for _, fit in tried]
+    else:
+        fits = [no_control(values, draws, folds)] * len(tried)
+        for i in np.unique(chosen[chosen > 0]):
+            fits[i] = cross_fit(tried[i][0], draws, values, labels, measure, window=window)
+    return replace(_mixed(fits, chosen, labels), uses_scores=uses_scores)
+
+
+def _compared(draws: Draws) -> IntArray:
+    """Draws on which candidates are compared: all, or enough of many independent ones."""
+    labelled = (draws.chain, draws.strata, draws.replicate, draws.cluster)
+    if draws.n <= _ENOUGH or any(labels is not None for labels in labelled):
+        return np.arange(draws.n)
+    return np.linspace(0, draws.n - 1, _ENOUGH).astype(np.int64)
+
+
+def _mixed(fits: list[CrossFit], chosen: IntArray, labels: IntArray) -> CrossFit:
+    """For each fold and each value the fit of its chosen number, `chosen` (folds, m)."""
+    folds, m = chosen.shape
+    rows = np.array(fits[0].rows)
+    for j in range(m):
+        for i in np.unique(chosen[:, j]):
+            served = (chosen[:, j] == i)[labels]
+            rows[served, j] = fits[i].rows[served, j]
     used = [np.unique(column) for column in chosen.T]
-    mean_error = np.array([max(tried[i].mean_error[j] for i in used[j]) for j in range(m)])
-    jackknife = np.array([max(tried[i].jackknife[j] for i in used[j]) for j in range(m)])
-    names = tuple(tried[number].names[j] for j, number in enumerate(most))
-    return CrossFit(rows, models, names, mean_error, jackknife, folds, uses_scores)
+    most = [Counter(column.tolist()).most_common(1)[0][0] for column in chosen.T]
+    return CrossFit(
+        rows,
+        tuple(
+            MixedModel(tuple(fit.models[fold] for fit in fits), chosen[fold])
+            for fold in range(folds)
+            if all(fit.models for fit in fits)
+        ),
+        tuple(fits[i].names[j] for j, i in enumerate(most)),
+        np.array([max(fits[i].mean_error[j] for i in used[j]) for j in range(m)]),
+        np.array([max(fits[i].jackknife[j] for i in used[j]) for j in range(m)]),
+        folds,
+    )
 
 
 def _spread_elsewhere(rows: FloatArray, draws: Draws, labels: IntArray, length: int) -> FloatArray:

@@ -23,7 +23,7 @@ _CENTRED = 256  # first independent rows, whose median is a centre
 
 def n_kept(columns: int) -> int:
     """Number of largest and of smallest rows that are kept for each of so many columns."""
-    return int(np.clip(_KEPT_IN_ALL // max(columns, 1), _LEAST_KEPT, _MOST_KEPT))
+    return min(max(_KEPT_IN_ALL // max(columns, 1), _LEAST_KEPT), _MOST_KEPT)
 
 
 def n_sampled(columns: int, replicated: bool) -> int:

@@ -16,6 +16,7 @@ DEFAULT_MAX_N = 2**24
 _LEVEL = 0.95
 _FIRST = {True: 64, False: 1024}  # draws a replicate, or independent draws, at the first look
 _HISTORY = 4  # doublings shown by plot() when there is no tolerance
+_LONG = 2**13  # draws of a run that is worth so many looks
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def schedule(sampler: Sampler, n: int, *, tolerance: bool, limited: bool = False
     if sampler.extensible:
         final = sampler.plan(n)
         early = tolerance or limited
-        first = _FIRST[sampler.replicated] if early else final.size >> _HISTORY
+        doublings = _HISTORY if final.n >= _LONG else 1
+        first = _FIRST[sampler.replicated] if early else final.size >> doublings
         first = max(first, _FIRST[sampler.replicated] // 4)
         # Half-size replicates are part of the error bar: there is a look at them.
         first = min(first, max(final.size // 2, 1))

@@ -131,6 +131,7 @@ class BlockSums:
         if w is not None:
             evaluations = int(np.count_nonzero(w > 0))
             of_weights = np.array([w.sum(), w @ w])
+            # Values of ratios are less the pivot already.
             centred = values if measure.self_normalized else values - pivot
             moments = np.stack([w @ centred, w @ centred**2])
         return cls(draws.n, evaluations, of_weights, moments, plain, own)

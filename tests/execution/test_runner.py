@@ -433,7 +433,7 @@ def test_wrong_options(options, error, message):
 
 def test_draws_that_exist_have_no_run():
     draws = mcvar.Draws(np.zeros((10, 1)))
-    with pytest.raises(ValueError, match="cannot be added to; got checkpoint="):
+    with pytest.raises(ValueError, match="is not used with existing draws"):
         mcvar.estimate(smooth, draws, checkpoint="a")
     with pytest.raises(ValueError, match="no checkpoint to resume from"):
         mcvar.estimate(smooth, BOX, n=100).resume(n=200)

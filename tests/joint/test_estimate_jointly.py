@@ -51,7 +51,9 @@ def test_values_err_less_than_unbiased_ones():
         labels = [np.arange(50) % 5] * 2
         control = VectorSteinKernel(InverseMultiquadric())
         fits = estimation._out_of_fold(control, sheets, labels, 5)
-        moved = [estimation._shrunken(fits.means[[t]], part) for t, part in enumerate(fits.by_draws)]
+        moved = [
+            estimation._shrunken(fits.means[[t]], part) for t, part in enumerate(fits.by_draws)
+        ]
         for name, parts in {"moved": moved, "unbiased": fits.by_draws}.items():
             errors[name].append([part.rows.mean() - EXACT[t] for t, part in enumerate(parts)])
     squares = {name: np.mean(np.square(found), axis=0) for name, found in errors.items()}

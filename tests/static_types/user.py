@@ -24,7 +24,7 @@ assert_type(est, mcvar.Estimate)
 value: float = est.value  # Any: a number, or an array where the integrand has columns
 assert_type(est.n, int)
 assert_type(est.ess, float)
-assert_type(est.status, Literal["converged", "budget", "suspect"])
+assert_type(est.status, Literal["completed", "converged", "budget", "suspect"])
 assert_type(est.reasons, tuple[str, ...])
 assert_type(est.covariance, Floats | None)
 assert_type(est.log_normalizer, mcvar.Estimate | None)
