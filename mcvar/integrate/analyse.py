@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mcvar._checks import as_count, check_magnitude, known_name
-from mcvar._typing import FloatArray, IntArray
+from mcvar._typing import BoolArray, FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
 from mcvar.integrate.chains import correlation_length, mixing, part_means
@@ -18,6 +18,7 @@ from mcvar.integrate.diagnose import by_component, heavy_tail, suspect_weights, 
 from mcvar.integrate.error_bar import (
     Bar,
     Tails,
+    half_widths,
     independent_bar,
     jackknife_bar,
     longest,
@@ -42,6 +43,7 @@ from mcvar.moments import Moments, total
 from mcvar.result import Estimate, Status
 
 _EXACT = 1e-10  # spread, relative to that without control, that is nothing but rounding
+_PRICE = 1.25  # half-width, relative to that without control, beyond which a control is dropped
 _ROUNDING = 4 * np.finfo(float).eps
 _TESTED = 2**16  # draws, evenly spread, whose scores are tested
 
@@ -188,10 +190,12 @@ def analyse_fit(
     *,
     grows: bool = False,
     covariance: bool = False,
+    may_drop: bool = True,
 ) -> Analysis:
     """Means with an error bar from control-adjusted rows at draws with labels.
 
-    `grows` says that the first halves of replicates are replicates themselves.
+    `grows` says that the first halves of replicates are replicates themselves; `may_drop` that a
+    value does without its control where that has the longer error bar.
     """
     about = values - pivot if measure.self_normalized else values
     controlled = any(name != "none" for name in fit.names) or fit.mean_error.any()
@@ -208,8 +212,10 @@ def analyse_fit(
             pivot=pivot,
             covariance=covariance,
             size=np.abs(values).max(axis=0),
+            may_drop=may_drop,
         )
-    return _labelled(fit, about, draws, pivot, measure, covariance, np.abs(values).max(axis=0))
+    size = np.abs(values).max(axis=0)
+    return _labelled(fit, about, draws, pivot, measure, covariance, size, may_drop)
 
 
 def _summed(
@@ -261,6 +267,7 @@ def conclude(
     pivot: FloatArray | float,
     covariance: bool,
     size: FloatArray | None = None,
+    may_drop: bool = True,
 ) -> Analysis:
     """Means with an error bar from sums over independent draws or replicates.
 
@@ -280,13 +287,17 @@ def conclude(
     covariance : bool
     size : ndarray, shape (m,), optional
         Largest |f|, where a control may leave nothing but rounding.
+    may_drop : bool
+        Whether a value does without a control that has the longer error bar.
     """
     m = len(fit.names)
-    rows, plain, offset, log_weight = sums.rows, sums.plain, np.zeros(m), None
+    rows, plain, log_weight = sums.rows, sums.plain, None
+    offset = plain_offset = np.zeros(m)
     if measure.self_normalized:
         mean = total(rows.parts).value_mean
         ratio, gradient = combine.ratio_gradient(mean)
         offset = ratio + pivot
+        plain_offset = combine.ratio_gradient(total(plain.parts).value_mean)[0] + pivot
         of_weights = None if halves is None else halves[:, -1:] / mean[m]
         found = _bar(column(plain, m, 1 / mean[m]), of_weights, replicated, False)[0]
         log_weight = replace(found, mean=np.log(mean[m:]))
@@ -297,16 +308,16 @@ def conclude(
     found, tails = _bar(rows, halves, replicated, covariance)
     without, plain_tails = (found, tails) if plain is rows else _bar(plain, None, replicated, False)
     analysis = _judged(
-        _with_control(found, fit, tails, plain_tails),
-        without,
+        _scaled(_with_control(found, fit, tails, plain_tails), measure.mass, offset),
+        _scaled(without, measure.mass, plain_offset),
         plain_tails,
         sums,
         measure,
         fit.names,
-        offset=offset,
         # The index may be overrated by chance, but that of nets and of ratios hardly.
         certain=grows or measure.self_normalized,
         size=size,
+        may_drop=may_drop,
     )
     return replace(analysis, log_weight=log_weight)
 
@@ -341,11 +352,14 @@ def _judged(
     measure: Measure,
     names: tuple[str, ...],
     *,
-    offset: FloatArray,
     certain: bool,
     size: FloatArray | None,
+    may_drop: bool = True,
 ) -> Analysis:
-    """The analysis: means in the units of the target, and what makes their errors suspect."""
+    """The analysis: which error bar is reported, and what makes it suspect.
+
+    A value whose control has the longer error bar does without, where it `may_drop` the control.
+    """
     m = len(names)
     reasons = suspicions(sums, measure, m)
     of_weights = suspect_weights(sums) if measure.self_normalized else []
@@ -353,7 +367,13 @@ def _judged(
         reasons[j] += of_weights or heavy_tail(
             float(plain_tails.index[j]), plain_tails.n, certain=certain
         )
-    found, without = (_scaled(each, measure.mass, offset) for each in (found, without))
+    if may_drop:
+        worse = half_widths(found) > _PRICE * half_widths(without)
+        found = _exchanged(found, without, worse)
+        names = tuple(
+            f"none ({name} has the longer error bar)" if drop and name != "none" else name
+            for name, drop in zip(names, worse, strict=True)
+        )
     variance = sums.plain_variance(measure)
     return Analysis(
         _with_rounding(found, variance * sums.n, sums.largest(m) * measure.mass, size),
@@ -374,22 +394,24 @@ def _labelled(
     measure: Measure,
     covariance: bool,
     size: FloatArray,
+    may_drop: bool,
 ) -> Analysis:
     """As `conclude`, for draws along chains, in strata or in clusters."""
     rows, offset = linear_rows(fit.rows, draws)
     found, tails = labelled_bar(rows, draws, covariance)
-    plain_rows = linear_rows(weighted(values, draws), draws)[0]
+    plain_rows, plain_offset = linear_rows(weighted(values, draws), draws)
     without, plain_tails = labelled_bar(plain_rows, draws, False)
+    about = pivot if measure.self_normalized else 0.0
     analysis = _judged(
-        _with_control(found, fit, tails, plain_tails),
-        without,
+        _scaled(_with_control(found, fit, tails, plain_tails), measure.mass, offset + about),
+        _scaled(without, measure.mass, plain_offset + about),
         plain_tails,
         BlockSums.of(values, draws, measure, Layout(), pivot=pivot),
         measure,
         fit.names,
-        offset=np.zeros(values.shape[1]) + (offset + pivot if measure.self_normalized else 0.0),
         certain=measure.self_normalized,
         size=size,
+        may_drop=may_drop,
     )
     if draws.chain is None:
         return analysis
@@ -454,7 +476,32 @@ def _scattered(draws: Draws) -> IntArray | None:
     return np.asarray(group) if runs > len(np.unique(group)) else None
 
 
-def _scaled(found: Combined, mass: float, offset: FloatArray) -> Combined:
+def _exchanged(found: Combined, other: Combined, columns: BoolArray) -> Combined:
+    """Some of the means with their error bars from another estimate, correlations as they were."""
+    if not columns.any():
+        return found
+
+    def taken(mine: Any, its: Any) -> FloatArray:
+        return np.where(columns, its, mine)
+
+    scale = np.sqrt(
+        np.divide(
+            other.variance,
+            found.variance,
+            out=np.ones_like(found.variance),
+            where=columns & (found.variance > 0),
+        )
+    )
+    matrix = found.covariance
+    return Combined(
+        taken(found.mean, other.mean),
+        matrix * (scale**2 if matrix.ndim == 1 else np.outer(scale, scale)),
+        taken(found.df, other.df),
+        taken(found.skewness, other.skewness),
+    )
+
+
+def _scaled(found: Combined, mass: float, offset: FloatArray | float) -> Combined:
     return replace(found, mean=found.mean * mass + offset, covariance=found.covariance * mass**2)
 
 
@@ -536,6 +583,10 @@ def build_estimate(
     log_normalizer = None
     if found.log_weight is not None and "seed" in fields:
         weight = found.log_weight
+        of_weights = list(found.weight_reasons)
+        if not of_weights and all(found.reasons):
+            # Weights whose every product with a value has a heavy tail have one themselves.
+            of_weights = list(by_component(found.reasons))
         log_normalizer = Estimate(
             value=float(weight.mean[0]) + log_scale,
             standard_error=float(np.sqrt(weight.variance[0])),
@@ -546,7 +597,7 @@ def build_estimate(
             variance_reduction=float("nan"),
             sampler=fields["sampler"],
             seed=fields["seed"],
-            **judged(list(found.weight_reasons)),
+            **judged(of_weights),
         )
     return Estimate(
         value=shaped(combined.mean),

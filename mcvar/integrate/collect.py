@@ -149,10 +149,9 @@ class Collection:
         """The same from the first draws alone, adjusted as all kept draws were at the last look."""
         assert self._latest is not None
         fit, draws, values = self._latest
-        first = slice(0, plan.size)
-        if draws.replicate is not None:
-            place = np.concatenate([np.arange(c) for c in np.bincount(draws.replicate)])
-            first = (place < plan.size) & (draws.replicate < plan.replicates)
+        replicate = np.zeros(draws.n, np.int64) if draws.replicate is None else draws.replicate
+        place = np.concatenate([np.arange(count) for count in np.bincount(replicate)])
+        first = np.flatnonzero((place < plan.size) & (replicate < plan.replicates))
         return self._analysed(replace(fit, rows=fit.rows[first]), draws.take(first), values[first])
 
     def _analysed(self, fit: CrossFit, draws: Draws, values: FloatArray) -> Analysis:
@@ -167,10 +166,19 @@ class Collection:
         )
 
     def _adjusted(self, draws: Draws, values: FloatArray) -> CrossFit:
-        about = values - self._summing.pivot if self._measure.self_normalized else values
         return adjust(
-            self._control, draws, about, self._folds, "variance", self._measure, self._candidates
+            self._control,
+            draws,
+            self._about(values),
+            self._folds,
+            "variance",
+            self._measure,
+            self._candidates,
         )
+
+    def _about(self, values: FloatArray) -> FloatArray:
+        """Values about the pivot, where means are ratios."""
+        return values - self._summing.pivot if self._measure.self_normalized else values
 
     def _limit(self) -> int | None:
         """Draws beyond which only sums are kept; None before it is known."""
@@ -323,7 +331,7 @@ class Collection:
         self._fit = self._adjusted(draws, values)
         self._summing = replace(self._summing, models=self._fit.models)
         labels = draws.replicate if draws.replicate is not None else np.zeros(draws.n, np.int64)
-        about = values - self._summing.pivot if self._measure.self_normalized else values
+        about = self._about(values)
         for group in np.unique(labels):
             at = np.flatnonzero(labels == group)
             sums = BlockSums.of(

@@ -41,7 +41,7 @@ _RAMP = 0.2  # tail index from which the tail of replicates counts in full
 _GAP_SHARE = 0.05  # of the range of values, from which a gap is a jump
 _GAP_FACTOR = 20.0  # times what other gaps measure
 _HEAVIER, _HEAVY = 0.05, 0.3  # by how much a control makes the tail heavier, and how heavy
-_FEW = 1000  # draws up to which the jackknife then understates the error beyond them by half
+_FEW, _UNSEEN = 1000, 1.5  # draws up to which that adds so many jackknife errors beyond them
 _TINY = 1e-280  # squares whose cubes are lost
 
 
@@ -181,11 +181,11 @@ def coin(sample: FloatArray, replicates: int, size: int) -> FloatArray:
 def jackknife_bar(error: FloatArray, folds: int, tails: Tails, plain: Tails) -> Bar:
     """Error of a fitted control's expectation, from the jackknife over folds (m,).
 
-    A control that leaves a heavier tail than the values have errs beyond all draws, which leaving
-    draws out shows by half where they are few.
+    A control that leaves a heavier tail than the values have errs beyond all draws, of which
+    leaving draws out shows only a part where they are few.
     """
     heavier = (tails.index > plain.index + _HEAVIER) & (tails.index > _HEAVY)
-    factor = 1 + min(1.0, float(np.sqrt(_FEW / tails.n)))
+    factor = 1 + _UNSEEN * min(1.0, float(np.sqrt(_FEW / tails.n)))
     return Bar(np.where(heavier, factor, 1.0) * error, max(folds - 1, 1))
 
 

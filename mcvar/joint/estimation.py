@@ -140,7 +140,7 @@ def _group_result(
         fallback = joint
         joint = _shrunken(fits.means[list(group.indices)], fits.by_draws[number])
     chosen = guard(scalar, group, labels, folds, joint, fallback)
-    found = analysed(chosen, group)
+    found = analysed(chosen, group, may_drop=scalar is None)
     of_rows = analysed(replace(chosen, jackknife=np.zeros_like(chosen.jackknife)), group)
     missing = np.maximum(found.combined.variance - of_rows.combined.variance, 0.0)
     is_joint = np.array([name == joint.names[0] for name in chosen.names])

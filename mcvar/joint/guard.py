@@ -19,9 +19,11 @@ _ENOUGH = 1000.0  # times less variance than without control, at which no other 
 _CLEARLY = 4.0  # times the variance of another control, at which the joint one is given up
 
 
-def analysed(fit: CrossFit, group: TaskGroup) -> Analysis:
+def analysed(fit: CrossFit, group: TaskGroup, *, may_drop: bool = False) -> Analysis:
     """Means of a group's tasks with their error bars, by the rules of every estimate."""
-    return analyse_fit(fit, group.draws, group.values, 0.0, Measure(), covariance=True)
+    return analyse_fit(
+        fit, group.draws, group.values, 0.0, Measure(), covariance=True, may_drop=may_drop
+    )
 
 
 def guard(

@@ -76,7 +76,7 @@ def test_more_draws_than_kernels_are_tried_on_are_streamed_through_polynomials()
     est = mcvar.estimate(np.exp(draws.x[:, 0] / 2), draws)
     assert "SteinPolynomial" in est.control
     assert est.value == pytest.approx(np.exp(1 / 8), abs=5 * est.standard_error)
-    assert est.variance_reduction > 1000
+    assert est.variance_reduction > 300
 
 
 def test_draws_can_be_taken_with_all_that_is_known_of_them():

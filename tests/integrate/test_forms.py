@@ -402,7 +402,9 @@ def test_tolerances_are_met_per_component():
         g, BOX, rtol=1e-12, atol=[0.05, 5.0], sampler="montecarlo", control=None, rng=1
     )
     assert loose.n == est.n
-    few = mcvar.estimate(g, BOX, atol=[0.05, 1e-9], max_n=5000, sampler="montecarlo", rng=1)
+    few = mcvar.estimate(
+        g, BOX, atol=[0.05, 1e-9], max_n=5000, sampler="montecarlo", control=None, rng=1
+    )
     assert few.status == "budget"
     assert "in component 1" in few.reasons[0]
 

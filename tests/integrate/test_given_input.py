@@ -169,8 +169,7 @@ def test_one_value_that_dominates_is_suspect():
 def test_of_values_that_never_vary_only_zero_is_suspect(labels, value, status):
     est = mcvar.estimate(np.full(300, value), mcvar.Draws(X, **labels))
     assert (est.value, est.standard_error, est.status) == (value, 0, status)
-    assert reason in est.reasons[0]
-    assert est.value == pytest.approx(value)
+    assert ("zero at all 300 points" in " ".join(est.reasons)) == (value == 0)
 
 
 def test_weights_of_infinite_variance_are_suspect():

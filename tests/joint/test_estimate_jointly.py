@@ -139,7 +139,8 @@ def test_shared_draws_have_a_covariance():
     assert wide.covariance[0, 1] != 0
     np.testing.assert_allclose(np.sqrt(np.diagonal(wide.covariance)), wide.standard_error)
     own = mcvar.estimate_jointly(as_tasks(x, y, s), control)
-    assert own.covariance[0, 1] == 0
+    # Tasks with draws of their own share the error of the fits alone.
+    assert abs(own.covariance[0, 1]) < 0.9 * own.standard_error.prod()
 
 
 def test_a_task_of_three_draws():
