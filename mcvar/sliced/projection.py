@@ -200,6 +200,20 @@ class Pair:
         self._compare(sorted_x, sorted_y, out)
         return out
 
+    def costs_and_forms(self, directions: FloatArray) -> FloatArray:
+        """Return costs, θ·Δ and the variances of both projected clouds, shape (4, L)."""
+        out = np.empty((4, len(directions)))
+        out[1] = directions @ (self.x.mean - self.y.mean)
+        rows = [project(cloud, directions) for cloud in (self.x, self.y)]
+        for k, cloud in enumerate((self.x, self.y)):
+            out[2 + k] = row_variances(cloud, directions, rows[k])[1]
+        ordered = [
+            sort_in_place(row, cloud.weights)
+            for row, cloud in zip(rows, (self.x, self.y), strict=True)
+        ]
+        self._compare(*ordered, out[0])
+        return out
+
     def __getstate__(self) -> dict[str, Any]:
         return {"x": self.x, "y": self.y, "p": self.p}
 
@@ -239,6 +253,14 @@ def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
 def project(cloud: Cloud, directions: FloatArray) -> Rows:
     """Project a cloud on ``directions (L, d)``, shape (L, n)."""
     return np.asarray(np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns)
+
+
+def row_variances(cloud: Cloud, directions: FloatArray, rows: Rows) -> tuple[Rows, FloatArray]:
+    """Return the cloud's projections centred at their mean, (L, n), and their variances, (L,)."""
+    centred = rows - (directions @ cloud.mean)[:, np.newaxis].astype(rows.dtype)
+    if cloud.weights is None:
+        return centred, np.einsum("ij,ij->i", centred, centred) / cloud.n
+    return centred, np.asarray((centred**2) @ cloud.weights)
 
 
 def sort_in_place(rows: Rows, weights: FloatArray | None) -> SortedRows:
