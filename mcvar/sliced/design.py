@@ -12,7 +12,7 @@ import numpy as np
 from mcvar._checks import known_name
 from mcvar._typing import FloatArray
 from mcvar.samplers.base import REPLICATES, stream_seed
-from mcvar.sliced.directions import KINDS, directions
+from mcvar.sliced.directions import KINDS, draw_directions
 
 _GOOD_SIZE = 21  # directions a set, below which d <= 3 takes fewer sets instead
 _FEWEST = 3
@@ -38,7 +38,7 @@ class Design:
         """Return sets first .. last − 1, shape (sets · size, d): a pure function of the root."""
         return np.concatenate(
             [
-                directions(
+                draw_directions(
                     self.size, self.d, self.kind, np.random.default_rng(stream_seed(root, 0, r))
                 )
                 for r in range(first, last)

@@ -7,8 +7,10 @@ turned by a random rotation (Haar), which makes averages over it unbiased.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mcvar._checks import as_count, known_name, root_entropy
 from mcvar._typing import FloatArray, Seed
@@ -54,20 +56,35 @@ def directions(n: int, d: int, kind: str = "orthogonal", rng: Seed = None) -> Fl
     """
     n, d = as_count("n", n), as_count("d", d)
     known_name("kind", kind, KINDS)
-    generator = np.random.default_rng(root_entropy(rng))
+    return draw_directions(n, d, kind, np.random.default_rng(root_entropy(rng)))
+
+
+def draw_directions(n: int, d: int, kind: str, generator: np.random.Generator) -> FloatArray:
+    """Return n directions of one kind, shape (n, d), drawn from `generator`."""
     if d == 1:
         return np.ones((n, 1))
     if kind == "montecarlo":
-        return _normalised(generator.standard_normal((n, d)))
+        return independent_directions(n, d, generator)
     if kind == "orthogonal":
         sizes = [d] * (n // d) + ([n % d] if n % d else [])
         return np.concatenate([frame(size, d, generator) for size in sizes])
     if kind == "sobol":
         return _sobol(n, d, generator)
+    if d == 2:
+        # Turning equal angles in the plane takes one angle.
+        angle = np.pi * (np.arange(n) / n + generator.random())
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if kind == "spiral":
         return _spiral(n, d) @ frame(d, d, generator)
     sizes = [_MOST_LINES] * (n // _MOST_LINES) + ([n % _MOST_LINES] if n % _MOST_LINES else [])
     return np.concatenate([bank(size, d) @ frame(d, d, generator) for size in sizes])
+
+
+def independent_directions(
+    n: int, d: int, rng: np.random.Generator, dtype: Any = np.float64
+) -> npt.NDArray[Any]:
+    """Return n independent directions of dtype float32 or float64, shape (n, d)."""
+    return _normalised(rng.standard_normal((n, d), dtype=dtype))
 
 
 def frame(size: int, d: int, rng: np.random.Generator) -> FloatArray:
@@ -157,5 +174,7 @@ def _spiral(n: int, d: int) -> FloatArray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
 
 
-def _normalised(x: FloatArray) -> FloatArray:
-    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+def _normalised(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    length = np.sqrt(np.einsum("ij,ij->i", x, x))
+    x /= length[:, np.newaxis]
+    return x

@@ -108,7 +108,7 @@ class Expansion:
         return of_form, ratio * ((u + v) / 4 - gap**2 / 16) - u * of_form
 
     def mean_slope(self, at_mean: float) -> FloatArray:
-        """Gradient of E h less the part of h's own that goes through ū, per unit of mass: (d, n).
+        """Gradient of E h less the part of h's own that goes through ū, per unit of mass: (n, d).
 
         Parameters
         ----------
@@ -116,38 +116,39 @@ class Expansion:
             Average of ∂T/∂ū over the directions in use.
         """
         x = self.pair.x
-        centred = x.columns - x.mean[:, np.newaxis].astype(x.columns.dtype)
+        dtype = x.columns.dtype.type
+        centred = x.columns.T - x.mean.astype(dtype)
         # A point of mass w moves ū by 2 w (x − mean)/d.
         stretch = 2 / self.d * (1 + 2 * at_mean)
-        result: FloatArray = np.repeat(2 / self.d * self.shift[:, np.newaxis], x.n, axis=1)
         if not self.degenerate:
             stretch -= 2 / self.d * self.mean_product / self.mean_x
-        if self.order == 2:
-            moved = self._imbalance_times(centred)
-            mass = 1 / x.n if x.weights is None else x.weights
-            trace = float(np.sum(np.einsum("ij,ij->j", moved, centred) * mass))
-            factor = 2 * self.scale / (self.d * (self.d + 2)) / self.mean_x
-            result += factor * moved
-            stretch -= factor * trace / (self.mean_x * self.d)
-        return result + stretch * centred
+        constant = (2 / self.d * self.shift).astype(dtype)
+        if self.order == 1:
+            return np.asarray(dtype(stretch) * centred + constant)
+        moved = self._imbalance_times(centred.T).T
+        mass = 1 / x.n if x.weights is None else x.weights
+        trace = float(np.sum(np.einsum("ij,ij->i", moved, centred) * mass))
+        factor = 2 * self.scale / (self.d * (self.d + 2)) / self.mean_x
+        stretch -= factor * trace / (self.mean_x * self.d)
+        return np.asarray(dtype(factor) * moved + dtype(stretch) * centred + constant)
 
     def _imbalance_times(self, centred: FloatArray) -> FloatArray:
         """(A/ū − B/v̄) times vectors (d, n)."""
         x, y = self.pair.x, self.pair.y
-        return covariance_times(x, centred) / self.mean_x - covariance_times(y, centred) / (
-            self.mean_y
-        )
+        of_x, of_y = covariance_times(x, centred), covariance_times(y, centred)
+        return np.asarray(of_x * centred.dtype.type(1 / self.mean_x) - of_y * centred.dtype.type(
+            1 / self.mean_y
+        ))
 
 
-def affordable_order(pair: Pair, n: int) -> int:
+def affordable_order(n_x: int, n_y: int, d: int, n: int) -> int:
     """Return the order whose cost is small beside that of n directions.
 
     Projections and sorts by hand take some 170 + 0.2 d ns a point and direction; the second order
     takes some 0.2 k d ns a point, k the smaller of d and 1.7 points. A quarter of the former may
     be spent.
     """
-    d = pair.ndim
-    size = min(d, 1.7 * min(pair.x.n, pair.y.n))
+    size = min(d, 1.7 * min(n_x, n_y))
     return 2 if size * d <= n * (212 + 0.25 * d) else 1
 
 
@@ -167,8 +168,8 @@ def forms_of(pair: Pair, theta: FloatArray) -> Forms:
 
 def total_variance(cloud: Cloud) -> float:
     """Return the trace of the covariance."""
-    scaled = _scaled(cloud)
-    return float(np.vdot(scaled, scaled))
+    flat = _scaled(cloud).ravel(order="K")
+    return float(flat @ flat)
 
 
 def inner_product(x: Cloud, y: Cloud) -> float:

@@ -19,7 +19,7 @@ from mcvar._jit.wasserstein import uniform_pattern
 from mcvar._typing import FloatArray, Seed
 from mcvar.samplers import stream_seed
 from mcvar.sliced.design import best_kind
-from mcvar.sliced.directions import KINDS, directions
+from mcvar.sliced.directions import KINDS, draw_directions, independent_directions
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.expansion import Expansion, Forms, affordable_order
 from mcvar.sliced.projection import (
@@ -33,7 +33,7 @@ from mcvar.sliced.projection import (
     uniform_levels,
 )
 
-#: Values (1 or 3, L) and the sum (d, n) of weighted pulls times directions, of a block of directions.
+#: Values (1 or 3, L) and the sum (n, d) of weighted pulls times directions, of a block of directions.
 Slopes: TypeAlias = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
@@ -137,26 +137,43 @@ def sliced_wasserstein_gradient(
     if control == "full" and p != 2:
         raise ValueError(f"control='full' has a linear gradient for p = 2 only, got p={p:g}.")
     if directions is None:
-        count = as_count("n", n)
-        theta, kind = draw(count, pair, method, stem)
-        if control == "auto" and p == 2 and (pair.ndim > 3 or kind not in ("spiral", "bank")):
-            control = "full"
+        rng = np.random.default_rng(stream_seed(stem, 0, 0))
+        theta, chosen = draw(as_count("n", n), pair, method, control, rng)
     else:
-        theta = as_unit_vectors(directions, pair.ndim)
+        theta, chosen = as_unit_vectors(directions, pair.ndim), control == "full"
+    return gradient_along(pair, theta, chosen, root, workers, a=a)
+
+
+def gradient_along(
+    pair: Pair,
+    theta: FloatArray,
+    control: bool,
+    root: bool = False,
+    workers: int = 1,
+    *,
+    a: Any = None,
+) -> SlicedGradient:
+    """Average costs and slopes over ``theta (L, d)``, with the Gaussian control or without.
+
+    `a` are the weights that the points of X were given with, among which zeros.
+    """
     expansion = None
-    if control == "full" and pair.ndim > 1:
-        expansion = Expansion(pair, affordable_order(pair, len(theta)))
+    if control and pair.ndim > 1:
+        order = affordable_order(pair.x.n, pair.y.n, pair.ndim, len(theta))
+        expansion = Expansion(pair, order)
     weights = np.full(len(theta), 1 / len(theta))
     values, slope = _sum_over_blocks(pair, theta, weights, workers, expansion)
     value = plain = float(values[0].mean())
     if expansion is not None:
         value += expansion.mean - float(values[1].mean())
-        slope += point_mass(pair) * expansion.mean_slope(float(values[2].mean()))
+        mass = point_mass(pair)
+        correction = expansion.mean_slope(float(values[2].mean()))
+        slope += mass * correction if np.isscalar(mass) else mass[:, np.newaxis] * correction
     if root and value < plain / 2:
         # Where clouds nearly agree, a corrected value is noise around zero: not for dividing by.
         value = plain
-    found = SlicedGradient(value, of_all_points(slope.T, a))
-    return as_root(found, p) if root else found
+    found = SlicedGradient(value, of_all_points(slope, a))
+    return as_root(found, pair.p) if root else found
 
 
 def as_root(power: SlicedGradient, p: float) -> SlicedGradient:
@@ -170,13 +187,25 @@ def as_root(power: SlicedGradient, p: float) -> SlicedGradient:
     return SlicedGradient(value ** (1 / p), gradient * (value ** (1 / p - 1) / p))
 
 
-def draw(n: int, pair: Pair, method: str, stem: int) -> tuple[FloatArray, str]:
-    """Return one set of n directions (n, d) for a pair of clouds, and its kind."""
+def draw(
+    n: int, pair: Pair, method: str, control: str | None, rng: np.random.Generator
+) -> tuple[FloatArray, bool]:
+    """Return one set of n directions (n, d) for a pair, and whether it takes the control."""
     d = pair.ndim
     if d == 1:
-        return np.ones((1, 1)), "spiral"
+        return np.ones((1, 1)), False
     kind = best_kind(n, d, pair.n) if method == "auto" else method
-    return directions(n, d, kind, np.random.default_rng(stream_seed(stem, 0, 0))), kind
+    chosen = takes_control(kind, d, pair.p, control)
+    if kind == "montecarlo":
+        return independent_directions(n, d, rng, pair.x.columns.dtype), chosen
+    return draw_directions(n, d, kind, rng), chosen
+
+
+def takes_control(kind: str, d: int, p: float, control: str | None) -> bool:
+    """Whether the Gaussian control is asked for, or pays with directions of this kind."""
+    # Spread-out sets in d <= 3 integrate the control as well as the distance.
+    pays = p == 2 and (d > 3 or kind not in ("spiral", "bank"))
+    return control == "full" or (control == "auto" and pays)
 
 
 def as_unit_vectors(values: Any, d: int) -> FloatArray:
@@ -210,7 +239,7 @@ def of_all_points(gradient: FloatArray, a: Any) -> FloatArray:
 def slopes(
     pair: Pair, theta: FloatArray, weights: FloatArray | None = None, workers: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Return costs (L,) along ``theta (L, d)`` and Σ_l weights_l θ_l pulls_l, shape (d, n).
+    """Return costs (L,) along ``theta (L, d)`` and Σ_l weights_l pulls_l θ_l, shape (n, d).
 
     `weights` (L,) may be None: they are then one, and the sum is a plain one.
     """
@@ -222,11 +251,11 @@ def slopes(
 def _sum_over_blocks(
     pair: Pair, theta: FloatArray, weights: FloatArray, workers: int, expansion: Expansion | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Return costs, with the control its values and ∂T/∂ū, (1 or 3, L), and the sum (d, n)."""
+    """Return costs, with the control its values and ∂T/∂ū, (1 or 3, L), and the sum (n, d)."""
     block = _slopes_of(pair, expansion)
     rows = blocks_of(len(theta), max(pair.x.n, pair.y.n))
     values = np.empty((1 if expansion is None else 3, len(theta)))
-    total = np.zeros((pair.ndim, pair.x.n))
+    total = np.zeros((pair.x.n, pair.ndim))
 
     def task(part: slice) -> tuple[FloatArray, FloatArray]:
         return block(theta[part], weights[part])
@@ -261,7 +290,7 @@ def _slopes_of(pair: Pair, expansion: Expansion | None) -> Slopes:
         if expansion is not None:
             centred, var_x = row_variances(x, theta, rows)
             _, var_y = row_variances(y, theta, rows_y)
-            forms = Forms(theta @ expansion.shift, var_x, var_y)
+            forms = Forms(theta @ expansion.shift.astype(dtype), var_x, var_y)
         order = sort_carrying(rows, places)
         other = sort_in_place(rows_y, y.weights)
         costs, pulls = np.empty(len(theta)), np.empty((len(theta), x.n), dtype)
@@ -285,6 +314,6 @@ def _slopes_of(pair: Pair, expansion: Expansion | None) -> Slopes:
             centred += forms.shift[:, np.newaxis].astype(dtype)
             pulls -= centred * np.asarray(2 * point_mass(pair), dtype)
             values = np.stack([costs, expansion.values(forms), of_mean])
-        return values, (theta * weights[:, np.newaxis].astype(dtype)).T @ pulls
+        return values, pulls.T @ (theta * weights[:, np.newaxis].astype(dtype))
 
     return evaluate

@@ -1,8 +1,7 @@
 """Projected clouds: sort along many directions, then pair up the quantiles.
 
 W_p^p between two projected clouds is an integral over quantile levels, so all the work is
-sorting. Points are kept dimension-major: a block of directions times the cloud then gives
-contiguous rows, sorted in place by a compiled distribution sort without the GIL. Blocks are
+sorting. A block of directions times the cloud gives contiguous rows, sorted in place by a compiled distribution sort without the GIL. Blocks are
 fixed in advance, so that any number of threads gives the same bits; they bound the memory.
 """
 
@@ -41,7 +40,7 @@ class Cloud:
     Attributes
     ----------
     columns : ndarray, shape (d, n)
-        The points, dimension-major, of dtype float32 or float64.
+        The points, of dtype float32 or float64, in either order in memory.
     weights : ndarray, shape (n,), or None
         Positive weights with sum 1; None for uniform weights.
     """
@@ -58,6 +57,11 @@ class Cloud:
     def ndim(self) -> int:
         """Dimension d."""
         return int(self.columns.shape[0])
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest coordinate in size; NaN where there is one."""
+        return float(max(self.columns.max(), -self.columns.min()))
 
     @cached_property
     def mean(self) -> FloatArray:
@@ -105,14 +109,16 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
         array = np.asarray(points)
     except ValueError:
         array = as_points(name, points)  # raises, and says what it is
-    if array.dtype == np.float32 and array.ndim == 2 and array.size:
-        if not np.isfinite(array).all():
-            as_finite_array(name, array)  # raises, and says where
-    else:
+    if array.dtype not in (np.float32, np.float64) or array.ndim != 2 or not array.size:
         array = as_points(name, points)
-    check_magnitude(f"points of {name}", array, 10.0 ** _RANGE[array.dtype.itemsize])
+    cloud = Cloud(array.T)
+    if not np.isfinite(cloud.largest) or np.ma.is_masked(points):
+        as_points(name, points)  # raises, and says where
+    most = 10.0 ** _RANGE[array.dtype.itemsize]
+    if not 1 / most <= cloud.largest <= most:
+        check_magnitude(f"points of {name}", array, most)
     if weights is None:
-        return Cloud(np.ascontiguousarray(array.T))
+        return cloud
     mass = as_finite_array(weight_name, weights)
     if mass.shape != (len(array),):
         raise ValueError(
@@ -130,11 +136,11 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
             f"({weight_name} / {weight_name}.sum())."
         )
     if (mass == mass[0]).all():
-        return Cloud(np.ascontiguousarray(array.T))
+        return cloud
     heavy = mass > 0
     if not heavy.all():
         array, mass = array[heavy], mass[heavy]
-    return Cloud(np.ascontiguousarray(array.T), mass / mass.sum())
+    return Cloud(array.T, mass / mass.sum())
 
 
 def check_extent(raw: Iterable[Cloud], centred: Iterable[Cloud], p: float) -> None:
@@ -143,18 +149,14 @@ def check_extent(raw: Iterable[Cloud], centred: Iterable[Cloud], p: float) -> No
     Distances vanish where points are small as they came; once `centred`, points may be zero.
     """
     most = 10.0 ** (_RANGE[8] / p)
-    least = max(_largest(cloud) for cloud in raw)
-    reach = max(_largest(cloud) for cloud in centred)
+    least = max(cloud.largest for cloud in raw)
+    reach = max(cloud.largest for cloud in centred)
     if reach > most or 0 < least < 1 / most:
         raise MagnitudeError(
             f"points reach {reach:.3g} in size, and with p = {p:g} the squares of the costs are "
             f"beyond floating-point numbers; expected a size between {1 / most:.2g} and "
             f"{most:.2g}: change units."
         )
-
-
-def _largest(cloud: Cloud) -> float:
-    return float(np.abs(cloud.columns).max())
 
 
 class Pair:
@@ -257,7 +259,8 @@ def project(cloud: Cloud, directions: FloatArray) -> Rows:
 
 def row_variances(cloud: Cloud, directions: FloatArray, rows: Rows) -> tuple[Rows, FloatArray]:
     """Return the cloud's projections centred at their mean, (L, n), and their variances, (L,)."""
-    centred = rows - (directions @ cloud.mean)[:, np.newaxis].astype(rows.dtype)
+    centred = rows - (directions @ cloud.mean.astype(directions.dtype))[:, np.newaxis]
+    centred = centred.astype(rows.dtype, copy=False)
     if cloud.weights is None:
         return centred, np.einsum("ij,ij->i", centred, centred) / cloud.n
     return centred, np.asarray((centred**2) @ cloud.weights)
