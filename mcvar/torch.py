@@ -20,7 +20,7 @@ from mcvar.sliced.expansion import affordable_order
 from mcvar.sliced.gradient import gradient_along, takes_control
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.tensors import (
-    centred_together,
+    centred,
     gaussian_change,
     projected_costs,
     tensor_directions,
@@ -131,21 +131,27 @@ class SlicedWassersteinLoss(torch.nn.Module):
         """
         _check_points(x, y)
         weights = [_as_weights(*pair, like=x) for pair in (("a", a, x), ("b", b, y))]
-        with torch.autocast(x.device.type, enabled=False):
-            if x.dtype in _HALF or y.dtype in _HALF:
-                x, y = x.float(), y.float()
-            if self.reservoir is not None:
-                return self._remembered(x, y, weights)
-            theta, controlled = self._directions(x, max(x.shape[-2], y.shape[-2]))
-            if self._suits_kernels(x, y, weights):
-                return _Compiled.apply(x, y, self, weights, theta, controlled)
-            if not torch.compiler.is_compiling() and x.device.type == "cpu":
-                _check_finite(x, y)
-            return self.of_tensors(x, y, weights, theta, controlled)
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._evaluate(x, y, weights)
+        return self._evaluate(x, y, weights)
+
+    def _evaluate(self, x: Any, y: Any, weights: Any) -> Any:
+        if x.dtype in _HALF or y.dtype in _HALF:
+            x, y = x.float(), y.float()
+        if self.reservoir is not None:
+            return self._remembered(x, y, weights)
+        theta, controlled = self._directions(x, max(x.shape[-2], y.shape[-2]))
+        if self._suits_kernels(x, y, weights):
+            return _Compiled.apply(x, y, self, weights, theta, controlled)
+        value = self.of_tensors(x, y, weights, theta, controlled)
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            _check_finite(value, x, y)
+        return value
 
     def of_tensors(self, x: Any, y: Any, weights: Any, theta: Any, controlled: bool) -> Any:
         """Return the loss along ``theta (L, d)`` by torch's own operations."""
-        x, y = centred_together(x, y)
+        x, y = centred(x, y)
         a, b = weights
         rows_x, rows_y = theta @ x.mT, theta @ y.mT
         value = plain = projected_costs(rows_x, rows_y, a, b, self.p).mean(dim=-1)
@@ -228,9 +234,7 @@ class _Compiled(torch.autograd.Function):
                 continue
             cloud_x, cloud_y = as_cloud("x", x_k, a_k, "a"), as_cloud("y", y_k, b_k, "b")
             options = (theta.numpy(), controlled, loss.root, loss.workers)
-            found[0].append(
-                gradient_along(Pair(cloud_x, cloud_y, loss.p), *options, a=a_k)
-            )
+            found[0].append(gradient_along(Pair(cloud_x, cloud_y, loss.p), *options, a=a_k))
             if ctx.needs_input_grad[1]:
                 mirrored = gradient_along(Pair(cloud_y, cloud_x, loss.p), *options, a=b_k)
                 found[1].append(mirrored)
@@ -331,7 +335,7 @@ def _as_weights(name: str, values: Any, points: Any, like: Any) -> Any:
     return weights
 
 
-def _check_finite(x: Any, y: Any) -> None:
-    for name, points in (("x", x), ("y", y)):
-        if not bool(torch.isfinite(points).all()):
-            as_cloud(name, points.detach().numpy().reshape(-1, points.shape[-1]))
+def _check_finite(value: Any, x: Any, y: Any) -> None:
+    if not bool(torch.isfinite(value.detach()).all()):
+        for name, points in (("x", x), ("y", y)):
+            as_cloud(name, points.detach().numpy().reshape(-1, points.shape[-1]))  # says where

@@ -72,7 +72,7 @@ def draw_directions(n: int, d: int, kind: str, generator: np.random.Generator) -
         return _sobol(n, d, generator)
     if d == 2:
         # Turning equal angles in the plane takes one angle.
-        angle = np.pi * (np.arange(n) / n + generator.random())
+        angle = np.pi * (np.arange(n) / n + 2 * generator.random())
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if kind == "spiral":
         return _spiral(n, d) @ frame(d, d, generator)

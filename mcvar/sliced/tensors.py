@@ -21,30 +21,29 @@ torch = import_extra("torch", "torch")
 def tensor_directions(n: int, d: int, kind: str, seed: int, like: Any) -> Any:
     """Return n directions (n, d) as a tensor with the dtype and device of `like`.
 
-    On another device than the CPU, independent directions and frames are made there.
+    Independent directions, frames and equal angles are made on the device.
     """
-    if like.device.type == "cpu" or kind not in ("montecarlo", "orthogonal"):
+    if kind not in ("montecarlo", "orthogonal") and d != 2:
         theta = draw_directions(n, d, kind, np.random.default_rng(seed))
         return torch.as_tensor(theta).to(dtype=like.dtype, device=like.device)
-    return random_directions(n, d, kind, seed, like)
-
-
-def random_directions(n: int, d: int, kind: str, seed: int, like: Any) -> Any:
-    """Return independent directions or frames (n, d), drawn on the device of `like`."""
     generator = torch.Generator(like.device).manual_seed(seed)
     options = {"generator": generator, "dtype": like.dtype, "device": like.device}
     if kind == "montecarlo":
         return torch.nn.functional.normalize(torch.randn(n, d, **options), dim=1)
-    size = min(n, d)
-    q, r = torch.linalg.qr(torch.randn(-(-n // size), d, size, **options))
-    # QR fixes each column up to its sign; the sign of R's diagonal makes the law uniform.
-    q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign()[:, None, :]
-    return q.mT.reshape(-1, d)[:n]
+    if kind == "orthogonal":
+        size = min(n, d)
+        q, r = torch.linalg.qr(torch.randn(-(-n // size), d, size, **options))
+        # QR fixes each column up to its sign; the sign of R's diagonal makes the law uniform.
+        q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign()[:, None, :]
+        return q.mT.reshape(-1, d)[:n]
+    places = torch.arange(n, dtype=like.dtype, device=like.device)
+    angle = (places + 2 * n * torch.rand(1, **options)) * (torch.pi / n)
+    return torch.stack([angle.cos(), angle.sin()], dim=1)
 
 
-def centred_together(x: Any, y: Any) -> tuple[Any, Any]:
-    """Shift both clouds by the middle of their means, which no distance notices."""
-    shift = (x.mean(dim=-2, keepdim=True) + y.mean(dim=-2, keepdim=True)).detach() / 2
+def centred(x: Any, y: Any) -> tuple[Any, Any]:
+    """Shift both clouds by the mean of the second, which no distance notices."""
+    shift = y.detach().mean(dim=-2, keepdim=True)
     return x - shift, y - shift
 
 

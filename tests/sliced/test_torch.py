@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from mcvar.sliced import ReservoirSliced, sliced_wasserstein_gradient
-from mcvar.sliced.directions import draw_directions
 
 torch = pytest.importorskip("torch")
 from mcvar import torch as losses  # noqa: E402
-from mcvar.sliced.tensors import random_directions  # noqa: E402
+from mcvar.sliced.tensors import tensor_directions  # noqa: E402
 from mcvar.torch import SlicedWassersteinLoss  # noqa: E402
 
 
@@ -165,11 +164,14 @@ def test_compile():
         np.testing.assert_allclose(gradients[1], gradients[0], atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["montecarlo", "orthogonal"])
-@pytest.mark.parametrize(("n", "d"), [(7, 3), (2, 5), (6, 6)])
+@pytest.mark.parametrize(
+    ("kind", "n", "d"),
+    [(kind, *size) for kind in ("montecarlo", "orthogonal") for size in ((7, 3), (2, 5), (6, 6))]
+    + [("spiral", 5, 2), ("bank", 9, 4)],
+)
 def test_directions_of_the_device(kind, n, d):
     like = torch.empty(0, dtype=torch.float64)
-    sets = [random_directions(n, d, kind, seed, like).numpy() for seed in range(300)]
+    sets = [tensor_directions(n, d, kind, seed, like).numpy() for seed in range(300)]
     assert sets[0].shape == (n, d)
     np.testing.assert_allclose(np.linalg.norm(sets, axis=2), 1, rtol=1e-12)
     if kind == "orthogonal":
@@ -180,8 +182,6 @@ def test_directions_of_the_device(kind, n, d):
         means = np.array([(theta**power).mean(axis=0) for theta in sets])
         error = means.std(axis=0) / np.sqrt(300) + 1e-12
         assert np.abs((means.mean(axis=0) - expected) / error).max() < 4.5
-    same = draw_directions(n, d, kind, np.random.default_rng(0))
-    assert same.shape == (n, d)
 
 
 def test_reservoir():
