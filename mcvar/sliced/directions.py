@@ -66,8 +66,8 @@ def draw_directions(n: int, d: int, kind: str, generator: np.random.Generator) -
     if kind == "montecarlo":
         return independent_directions(n, d, generator)
     if kind == "orthogonal":
-        sizes = [d] * (n // d) + ([n % d] if n % d else [])
-        return np.concatenate([frame(size, d, generator) for size in sizes])
+        whole = frames(n // d, d, d, generator).reshape(-1, d)
+        return np.concatenate([whole, frame(n % d, d, generator)]) if n % d else whole
     if kind == "sobol":
         return _sobol(n, d, generator)
     if d == 2:
@@ -89,9 +89,15 @@ def independent_directions(
 
 def frame(size: int, d: int, rng: np.random.Generator) -> FloatArray:
     """Return `size` <= d orthonormal rows, uniform (Haar) among all such: shape (size, d)."""
-    q, r = np.linalg.qr(rng.standard_normal((d, size)))
+    return np.asarray(frames(1, size, d, rng)[0])
+
+
+def frames(count: int, size: int, d: int, rng: np.random.Generator) -> FloatArray:
+    """Return independent frames of `size` <= d orthonormal rows, shape (count, size, d)."""
+    q, r = np.linalg.qr(rng.standard_normal((count, d, size)))
     # QR fixes each column up to its sign; the sign of R's diagonal makes the law uniform.
-    return np.asarray((q * np.sign(np.diagonal(r))).T)
+    signs = np.sign(np.diagonal(r, axis1=1, axis2=2))[:, np.newaxis]
+    return np.asarray((q * signs).swapaxes(1, 2))
 
 
 @lru_cache(maxsize=64)

@@ -18,6 +18,7 @@ from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.controls import Feature, PairControls
 from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
+from mcvar.sliced.expansion import MATRIX_DIM, Forms
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
 
@@ -25,6 +26,7 @@ CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _HIGHEST_EXPONENT = 100.0
 _LEVEL = 0.95
 _FOLDS = 8
+_REFERENCE_DIM = 64  # beyond it reference directions cost more than what they add to the expansion
 
 
 def sliced_wasserstein(
@@ -142,11 +144,11 @@ def _sampled(
     run = _Run(pair, root, runner)
     status: Status = "converged" if rtol is None else "budget"
     for size in sizes:
-        planned = lay_out(method, size, pair.ndim)
+        planned = lay_out(method, size, pair.ndim, pair.n)
         if size > n and run.total_after(planned) > max_n:
             break
         design = run.advance(planned)
-        controls = PairControls(pair, root, design.n)
+        controls = PairControls(pair, root, design.n, run.theta, run.forms)
         outcome, described = combine(run.f, run.theta, design, control, controls)
         half = half_width(np.sqrt(outcome.variance), outcome.df, 1 - (1 - _LEVEL) / len(sizes))
         # |d SW_p| = SW_p |d power| / (p power), to first order.
@@ -163,34 +165,42 @@ class _Run:
 
     def __init__(self, pair: Pair, root: int, runner: Runner | None) -> None:
         self._pair, self._root, self._runner = pair, root, runner
-        self._design: Design | None = None
-        self._sets = 0  # drawn so far: every set has a random stream of its own
-        self.theta, self.f = np.empty((0, pair.ndim)), np.empty(0)
+        self._design = Design("none", pair.ndim, ())
+        self._drawn = 0  # sets so far: every set has a random stream of its own
+        # In high dimension the moments of the projections come with the costs.
+        self._with_forms = pair.ndim > MATRIX_DIM
+        self._evaluate = pair.costs_and_forms if self._with_forms else pair.costs
+        self.theta = np.empty((0, pair.ndim))
+        self._values = np.empty((4 if self._with_forms else 1, 0))
         self.discarded = 0
+
+    @property
+    def f(self) -> FloatArray:
+        """Costs, shape (n,)."""
+        return self._values[0]
+
+    @property
+    def forms(self) -> Forms | None:
+        """Moments of the projections, where they came with the costs."""
+        return Forms(*self._values[1:]) if self._with_forms else None
 
     def total_after(self, design: Design) -> int:
         """Directions evaluated in all, once `design` is done."""
-        return self.discarded + design.n + (0 if self._extends(design) else len(self.f))
-
-    def _extends(self, design: Design) -> bool:
-        now = self._design
-        return now is not None and (now.kind, now.size) == (design.kind, design.size)
+        return self.discarded + design.n + (0 if design.extends(self._design) else len(self.f))
 
     def advance(self, design: Design) -> Design:
         """Add sets until there are as many as `design` asks for, and return it."""
-        missing = design.replicates
-        if self._extends(design):
-            missing -= len(self.f) // design.size
-        else:
+        first = self._design.replicates
+        if not design.extends(self._design):
             # Larger sets are better by more than what starting afresh costs.
             self.discarded += len(self.f)
-            self.theta, self.f = np.empty((0, design.d)), np.empty(0)
-        added = design.draw(self._root, self._sets, self._sets + missing)
-        self._sets += missing
+            self.theta, self._values = self.theta[:0], self._values[:, :0]
+            first = 0
+        added = design.draw(self._root, first, self._drawn)
+        self._drawn += design.replicates - first
         self.theta = np.concatenate([self.theta, added])
-        self.f = np.concatenate(
-            [self.f, costs_by_blocks(self._pair.costs, added, self._pair.n, self._runner)]
-        )
+        values = costs_by_blocks(self._evaluate, added, self._pair.n, self._runner)
+        self._values = np.concatenate([self._values, np.atleast_2d(values)], axis=1)
         self._design = design
         return design
 
@@ -257,17 +267,23 @@ def combine(
 ) -> tuple[Crossfit, str]:
     """Average costs over directions with a control; return the outcome and its description."""
     if isinstance(control, str) and control == "auto":
-        outcome = crossfit(f, theta, design.replicates, _choices(len(f), design, controls))
+        outcome = crossfit(f, theta, design.sizes, _choices(len(f), design, controls))
         return outcome, Counter(outcome.names).most_common(1)[0][0]
     feature = _named(control, controls)
     if feature is None or design.replicates == 1:
-        return crossfit(f, theta, design.replicates, (Choice(),)), "none"
+        return crossfit(f, theta, design.sizes, (Choice(),)), "none"
     return _with_feature(f, theta, design, feature), feature.name
 
 
 def _choices(n: int, design: Design, controls: PairControls) -> tuple[Choice, ...]:
     """What "auto" chooses among, from the simplest to the richest."""
-    gaussian = controls.gaussian()
+    p = controls.pair.p
+    if design.d > MATRIX_DIM and p != 2:
+        return Choice(), Choice((controls.quadratic(),))
+    if design.d > _REFERENCE_DIM:
+        gaussian = controls.expanded()
+    else:
+        gaussian = controls.gaussian(chosen=True)
     choices = [Choice(), Choice(fixed=gaussian), Choice((gaussian,))]
     # Low harmonics take up what a good set integrates anyway, so that the coefficients of the
     # other controls are judged by what the set does not.
@@ -278,7 +294,7 @@ def _choices(n: int, design: Design, controls: PairControls) -> tuple[Choice, ..
     else:
         low = controls.quadratic()
     choices += [Choice((low,)), Choice((low,), gaussian), Choice((low, gaussian))]
-    cumulants = controls.cumulants()
+    cumulants = controls.cumulants(chosen=True)
     if cumulants is not None:
         choices += [Choice((gaussian, cumulants)), Choice((low, gaussian, cumulants))]
     return tuple(choices)
@@ -310,16 +326,15 @@ def _with_feature(f: FloatArray, theta: FloatArray, design: Design, feature: Fea
             f"{len(f)} directions are too few for {columns.shape[1]} control features; expected "
             f"n >= {columns.shape[1] + 3}."
         )
-    edges = range(0, len(f), design.size)
     values = f[:, np.newaxis]
-    if design.size == 1:
+    if max(design.sizes) == 1:
         parts = [Moments.of(values[i::_FOLDS], columns[i::_FOLDS]) for i in range(_FOLDS)]
         parts = [part for part in parts if part.n > 0]
         combined = independent(parts)
     else:
-        rows = [slice(first, first + design.size) for first in edges]
-        parts = [Moments.of(values[r], columns[r]) for r in rows]
-        combined = replicates(parts)
+        ends = np.cumsum(design.sizes)[:-1]
+        split = zip(np.split(values, ends), np.split(columns, ends), strict=True)
+        combined = replicates([Moments.of(v, c) for v, c in split])
     # The error of an expectation taken over reference directions comes on top.
     whole = Moments.of(values, columns)
     beta = whole.coefficients()[:, 0]
@@ -368,5 +383,4 @@ def report(
         "control": described,
         "seed": root,
     }
-    name = f"{design.kind}, {design.replicates} sets of {design.size}"
-    return assemble(power, p, theta, f, name)
+    return assemble(power, p, theta, f, str(design))

@@ -22,6 +22,7 @@ import numpy as np
 from mcvar._typing import FloatArray
 from mcvar.sliced.projection import Cloud, Pair
 
+MATRIX_DIM = 32  # up to here d × d matrices cost less than another pass over projections
 _CONCENTRATED = 0.7  # E(U − V)² beyond which the quadratic term does more harm than good
 
 
@@ -157,7 +158,7 @@ def forms_of(pair: Pair, theta: FloatArray) -> Forms:
     shift = theta @ (pair.x.mean - pair.y.mean)
     variances = []
     for cloud in (pair.x, pair.y):
-        if cloud.ndim <= max(32, min(cloud.n, 2 * len(theta))):
+        if cloud.ndim <= max(MATRIX_DIM, min(cloud.n, 2 * len(theta))):
             variance = np.einsum("ij,ij->i", theta @ cloud.covariance, theta)
         else:
             rows = theta.astype(cloud.columns.dtype) @ _scaled(cloud)

@@ -88,7 +88,7 @@ def pairwise_sliced_wasserstein(
     count, d = len(ready), ready[0].ndim
     design = lay_out("montecarlo" if d == 1 else method, 1 if d == 1 else as_count("n", n), d)
     root = root_entropy(stored_seed(checkpoint, rng))
-    theta = design.draw(root, 0, design.replicates)
+    theta = design.draw(root)
     collection = _Collection(ready, p)
     problem = {"method": method, "p": p, "clouds": ready}
     # All K clouds are in memory at once: blocks shrink accordingly.

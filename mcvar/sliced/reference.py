@@ -82,10 +82,10 @@ class SlicedReference:
         check_control(control)
         self._control = control
         self._root = root_entropy(rng)
-        self._design = lay_out(method, as_count("n", n), cloud.ndim)
+        self._design = lay_out(method, as_count("n", n), cloud.ndim, cloud.n)
         if cloud.ndim == 1:
             self._design = lay_out("montecarlo", 1, 1)
-        self._theta = self._design.draw(self._root, 0, self._design.replicates)
+        self._theta = self._design.draw(self._root)
         self._sorted = self._sort(self._cloud)
 
     @property
