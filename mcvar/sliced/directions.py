@@ -75,7 +75,7 @@ def draw_directions(n: int, d: int, kind: str, generator: np.random.Generator) -
         angle = np.pi * (np.arange(n) / n + 2 * generator.random())
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if kind == "spiral":
-        return _spiral(n, d) @ frame(d, d, generator)
+        return spiral(n, d) @ frame(d, d, generator)
     sizes = [_MOST_LINES] * (n // _MOST_LINES) + ([n % _MOST_LINES] if n % _MOST_LINES else [])
     return np.concatenate([bank(size, d) @ frame(d, d, generator) for size in sizes])
 
@@ -123,17 +123,20 @@ def bank(n: int, d: int) -> FloatArray:
     theorem 1.2: absolutely monotone functions of the cosine share their best configurations.
     """
     if d == 2:
-        lines = _spiral(n, d)
+        lines = spiral(n, d)
     elif n <= d:
         lines = np.eye(n, d)
     else:
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         start = np.random.default_rng(0).standard_normal((n, d))
-        solution = minimize(
-            _energy, start.ravel(), args=(n, d), jac=True, method="L-BFGS-B",
-            options={"maxiter": 300 if n <= 64 else 150, "ftol": 1e-13, "gtol": 1e-12},
-        )  # fmt: skip
+        # Products this small lose more to waking threads than they win: up to 15 times.
+        with threadpool_limits(1, user_api="blas"):
+            solution = minimize(
+                _energy, start.ravel(), args=(n, d), jac=True, method="L-BFGS-B",
+                options={"maxiter": 300 if n <= 64 else 150, "ftol": 1e-13, "gtol": 1e-12},
+            )  # fmt: skip
         lines = _normalised(solution.x.reshape(n, d))
     lines.flags.writeable = False
     return lines
@@ -167,8 +170,8 @@ def _sobol(n: int, d: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(lines @ frame(3, 3, rng))
 
 
-def _spiral(n: int, d: int) -> FloatArray:
-    """Return the unrotated points: equal angles in d = 2, the generalised spiral in d = 3."""
+def spiral(n: int, d: int) -> FloatArray:
+    """Return unrotated points: equal angles in d = 2, the generalised spiral in d = 3."""
     if d == 2:
         angle = np.pi * np.arange(n) / n
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
