@@ -17,7 +17,7 @@ from mcvar.sliced.design import best_kind
 from mcvar.sliced.directions import KINDS
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.expansion import affordable_order
-from mcvar.sliced.gradient import gradient_along, takes_control
+from mcvar.sliced.gradient import SlicedGradient, gradient_along, takes_control
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.tensors import (
     centred,
@@ -166,7 +166,7 @@ class SlicedWassersteinLoss(torch.nn.Module):
         root = torch.where(positive, value, 1.0) ** (1 / self.p)
         return torch.where(positive, root, 0.0)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _directions(self, like: Any, points: int) -> tuple[Any, bool]:
         """Draw directions (L, d), and say whether the control serves them."""
         d = like.shape[-1]
@@ -224,11 +224,9 @@ class _Compiled(torch.autograd.Function):
         ctx.save_for_backward(x, y)
         ctx.again = (loss, weights, theta, controlled)
         batch = x.shape[:-2]
-        clouds = [
-            [_clouds(x, weights[0], "x", "a"), _clouds(y, weights[1], "y", "b")][k] for k in (0, 1)
-        ]
-        found = [[], []]  # values and gradients of x; gradients of y
-        for (x_k, a_k), (y_k, b_k) in zip(*clouds, strict=True):
+        found: list[list[SlicedGradient]] = [[], []]  # values and gradients of x; gradients of y
+        pairs = zip(_clouds(x, weights[0]), _clouds(y, weights[1]), strict=True)
+        for (x_k, a_k), (y_k, b_k) in pairs:
             if loss.reservoir is not None:
                 found[0].append(loss.reservoir.step(x_k, y_k, a_k, b_k))
                 continue
@@ -270,7 +268,7 @@ class _Compiled(torch.autograd.Function):
         return *found, None, None, None, None
 
 
-def _clouds(points: Any, weights: Any, *names: str) -> Any:
+def _clouds(points: Any, weights: Any) -> Any:
     """Pairs of arrays (n, d) and (n,) or None, one for each cloud of a batch."""
     arrays = points.detach().numpy().reshape(-1, *points.shape[-2:])
     if weights is None:

@@ -130,7 +130,11 @@ class PairControls:
         # The expansion takes most of the variance out of the reference directions.
         rest = self._over_reference("gaussian", self._gaussian_remainder, chosen)
         return Feature(
-            "gaussian", self._gaussian_values, rest.mean + moments.mean, rest.covariance, self._floor
+            "gaussian",
+            self._gaussian_values,
+            rest.mean + moments.mean,
+            rest.covariance,
+            self._floor,
         )
 
     def expanded(self) -> Feature:
@@ -209,7 +213,7 @@ class PairControls:
         check_magnitude(f"features of the control {name!r}", values)
         sets = np.repeat(np.arange(design.replicates), design.sizes)
         means = np.stack([np.bincount(sets, column) for column in values.T], axis=1)
-        means /= np.array(design.sizes)[:, np.newaxis]
+        means = means / np.array(design.sizes)[:, np.newaxis]
         covariance = np.atleast_2d(np.cov(means.T)) / len(means)
         return Feature(name, evaluate, means.mean(axis=0), covariance, self._floor)
 

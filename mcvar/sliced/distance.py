@@ -19,6 +19,7 @@ from mcvar.sliced.controls import Feature, PairControls
 from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
 from mcvar.sliced.expansion import MATRIX_DIM, Forms
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
 
@@ -26,6 +27,7 @@ CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _HIGHEST_EXPONENT = 100.0
 _LEVEL = 0.95
 _FOLDS = 8
+_FEWEST_FITTED = 24  # directions below which fitted coefficients cost intervals their coverage
 _REFERENCE_DIM = 64  # beyond it reference directions cost more than what they add to the expansion
 
 
@@ -45,6 +47,8 @@ def sliced_wasserstein(
     workers: int = 1,
     executor: Any = None,
     checkpoint: Any = None,
+    n_projections: int | None = None,
+    seed: "int | np.random.RandomState | None" = None,
 ) -> SlicedWasserstein:
     """Estimate the sliced Wasserstein distance between two point clouds, with an error bar.
 
@@ -52,7 +56,7 @@ def sliced_wasserstein(
     ----------
     X, Y : array_like, shapes (n_x, d) and (n_y, d)
         The points; ``(n_x,)`` is read as points on a line. float32 stays float32, sums are
-        taken in float64.
+        taken in float64. Columns of tables, and dimensions of xarray's arrays, are matched by name.
     a, b : array_like, shapes (n_x,) and (n_y,), optional
         Weights, non-negative and summing to one; uniform by default.
     p : float
@@ -83,6 +87,8 @@ def sliced_wasserstein(
         In place of threads, as in `mcvar.estimate`.
     checkpoint : path, optional
         A file that keeps the costs of finished blocks, as in `mcvar.estimate`.
+    n_projections, seed : optional
+        POT's names of `n` and `rng`; a ``RandomState`` is a seed too.
 
     Returns
     -------
@@ -113,13 +119,18 @@ def sliced_wasserstein(
     (True, True)
     """
     p = as_exponent(p)
-    root = root_entropy(stored_seed(checkpoint, rng))
-    n, max_n = as_count("n", n), as_count("max_n", max_n)
+    if seed is not None and rng is not None:
+        raise ValueError("give rng or seed, not both.")
+    if isinstance(seed, np.random.RandomState):
+        seed = int(seed.randint(2**31 - 1))
+    root = root_entropy(stored_seed(checkpoint, rng if seed is None else seed))
+    n = as_count("n", n) if n_projections is None else as_count("n_projections", n_projections)
+    max_n = as_count("max_n", max_n)
     if rtol is not None and not 0 < as_number("rtol", rtol) < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1, got {rtol!r}.")
     if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", aligned("Y", Y, X), b, "b"), p)
     check_control(control)
     problem = {"method": method, "p": p, "clouds": [pair.x, pair.y]}
     with opened(workers, executor, checkpoint, problem, root) as runner:
@@ -177,7 +188,7 @@ class _Run:
     @property
     def f(self) -> FloatArray:
         """Costs, shape (n,)."""
-        return self._values[0]
+        return np.asarray(self._values[0])
 
     @property
     def forms(self) -> Forms | None:
@@ -279,11 +290,13 @@ def _choices(n: int, design: Design, controls: PairControls) -> tuple[Choice, ..
     """What "auto" chooses among, from the simplest to the richest."""
     p = controls.pair.p
     if design.d > MATRIX_DIM and p != 2:
+        if n < _FEWEST_FITTED:
+            return (Choice(),)
         return Choice(), Choice((controls.quadratic(),))
-    if design.d > _REFERENCE_DIM:
-        gaussian = controls.expanded()
-    else:
-        gaussian = controls.gaussian(chosen=True)
+    high = design.d > _REFERENCE_DIM
+    gaussian = controls.expanded() if high else controls.gaussian(chosen=True)
+    if n < _FEWEST_FITTED:
+        return Choice(), Choice(fixed=gaussian)
     choices = [Choice(), Choice(fixed=gaussian), Choice((gaussian,))]
     # Low harmonics take up what a good set integrates anyway, so that the coefficients of the
     # other controls are judged by what the set does not.

@@ -54,7 +54,10 @@ class Expansion:
         self.d = pair.ndim
         self.shift = pair.x.mean - pair.y.mean
         self.mean_x, self.mean_y = (total_variance(c) / self.d for c in (pair.x, pair.y))
-        self.degenerate = not (self.mean_x > 0 and self.mean_y > 0)
+        # A cloud whose variance is the square of rounding errors has none.
+        rounding = (100 * np.finfo(pair.x.columns.dtype).eps) ** 2
+        size = float(self.shift @ self.shift) / self.d + self.mean_x + self.mean_y
+        self.degenerate = not min(self.mean_x, self.mean_y) > rounding * size
         self.scale = 0.0 if self.degenerate else float(np.sqrt(self.mean_x * self.mean_y))
         self.order = order
         if order == 2 and (self.degenerate or self.imbalance > _CONCENTRATED):
@@ -137,9 +140,9 @@ class Expansion:
         """(A/ū − B/v̄) times vectors (d, n)."""
         x, y = self.pair.x, self.pair.y
         of_x, of_y = covariance_times(x, centred), covariance_times(y, centred)
-        return np.asarray(of_x * centred.dtype.type(1 / self.mean_x) - of_y * centred.dtype.type(
-            1 / self.mean_y
-        ))
+        return np.asarray(
+            of_x * centred.dtype.type(1 / self.mean_x) - of_y * centred.dtype.type(1 / self.mean_y)
+        )
 
 
 def affordable_order(n_x: int, n_y: int, d: int, n: int) -> int:

@@ -27,6 +27,7 @@ from mcvar.sliced.gradient import (
     as_root,
     sliced_wasserstein_gradient,
 )
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.reservoir import ReservoirSliced
 
 _EXPLODED = 1e4  # times the extent of the clouds, beyond which no descent would take a point
@@ -142,7 +143,7 @@ def gradient_flow(
     True
     """
     points = as_points("X", X).copy()
-    targets, shares = _targets(Y, weights)
+    targets, shares = _targets(Y, weights, X)
     steps = as_count("steps", steps)
     size = as_number("step_size", step_size)
     for name, cloud in (("X", points), *(("Y", target) for target in targets)):
@@ -248,7 +249,8 @@ def barycenter(
     >>> middle.mean().round().item(), middle.std().round().item()
     (2.0, 2.0)
     """
-    targets, shares = _targets(list(clouds), weights)
+    clouds = list(clouds)
+    targets, shares = _targets(clouds, weights, clouds[0] if clouds else None)
     start = targets[int(np.argmax(shares))]
     root = root_entropy(rng)
     if n_points is not None:
@@ -261,13 +263,16 @@ def barycenter(
     )
 
 
-def _targets(Y: Any, weights: Any) -> tuple[list[FloatArray], FloatArray]:
+def _targets(Y: Any, weights: Any, like: Any) -> tuple[list[FloatArray], FloatArray]:
     """Return the clouds that stay, and their weights (K,)."""
     several = isinstance(Y, list | tuple) and len(Y) > 0 and np.ndim(Y[0]) == 2
     if isinstance(Y, list | tuple) and not len(Y):
         raise ValueError("there are no clouds; expected at least one of shape (n, d).")
     names = [f"clouds[{k}]" for k in range(len(Y))] if several else ["Y"]
-    targets = [as_points(*pair) for pair in zip(names, Y if several else [Y], strict=True)]
+    targets = [
+        as_points(name, aligned(name, cloud, like))
+        for name, cloud in zip(names, Y if several else [Y], strict=True)
+    ]
     dims = sorted({target.shape[1] for target in targets})
     if len(dims) > 1:
         raise ValueError(f"clouds must have the same dimension, got {dims}.")

@@ -22,6 +22,7 @@ from mcvar.sliced.design import best_kind
 from mcvar.sliced.directions import KINDS, draw_directions, independent_directions
 from mcvar.sliced.distance import as_exponent
 from mcvar.sliced.expansion import Expansion, Forms, affordable_order
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import (
     Pair,
     as_cloud,
@@ -33,7 +34,7 @@ from mcvar.sliced.projection import (
     uniform_levels,
 )
 
-#: Values (1 or 3, L) and the sum (n, d) of weighted pulls times directions, of a block of directions.
+#: Values (1 or 3, L) and the sum (n, d) of weighted pulls times directions, of a block.
 Slopes: TypeAlias = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
@@ -129,7 +130,7 @@ def sliced_wasserstein_gradient(
     """
     p = as_exponent(p)
     stem = root_entropy(rng)
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", aligned("Y", Y, X), b, "b"), p)
     workers = as_count("workers", workers)
     known_name("method", method, ("auto", *KINDS))
     if control is not None:
@@ -166,9 +167,8 @@ def gradient_along(
     value = plain = float(values[0].mean())
     if expansion is not None:
         value += expansion.mean - float(values[1].mean())
-        mass = point_mass(pair)
-        correction = expansion.mean_slope(float(values[2].mean()))
-        slope += mass * correction if np.isscalar(mass) else mass[:, np.newaxis] * correction
+        mass = np.reshape(point_mass(pair), (-1, 1))
+        slope += mass * expansion.mean_slope(float(values[2].mean()))
     if root and value < plain / 2:
         # Where clouds nearly agree, a corrected value is noise around zero: not for dividing by.
         value = plain

@@ -15,6 +15,7 @@ from mcvar._typing import FloatArray, Seed
 from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import (
     Cloud,
     as_cloud,
@@ -136,7 +137,12 @@ def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     if weights is not None and len(weights) != len(clouds):
         raise ValueError(f"weights has {len(weights)} entries for {len(clouds)} clouds.")
     ready = [
-        as_cloud(f"clouds[{k}]", points, None if weights is None else weights[k], f"weights[{k}]")
+        as_cloud(
+            f"clouds[{k}]",
+            aligned(f"clouds[{k}]", points, clouds[0], "clouds[0]"),
+            None if weights is None else weights[k],
+            f"weights[{k}]",
+        )
         for k, points in enumerate(clouds)
     ]
     dims = sorted({cloud.ndim for cloud in ready})

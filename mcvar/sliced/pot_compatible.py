@@ -9,7 +9,6 @@ Arrays are answered with a number of their dtype, and tensors of PyTorch with a 
 goes through. Arrays of POT's other backends are handed on to POT.
 """
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from mcvar._typing import FloatArray
 from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.directions import directions, spiral
 from mcvar.sliced.distance import as_exponent
-from mcvar.sliced.projection import Pair, as_cloud
+from mcvar.sliced.labels import aligned
+from mcvar.sliced.projection import Pair, as_cloud, is_tensor
 
 _SAMPLING = ("uniform", "orthogonal", "qsw", "rqsw")
 
@@ -151,6 +151,7 @@ def _projected(
         if not callable(change):
             raise ValueError(f"scaler must be None, callable or have transform(), got {scaler!r}.")
         X_s, X_t = change(X_s), change(X_t)
+    X_t = aligned("X_t", X_t, X_s, "X_s")
     arrays = [value for value in (X_s, X_t, a, b, slices[1]) if value is not None]
     tensors = [is_tensor(value) for value in arrays]
     if any(tensors):
@@ -180,12 +181,6 @@ def _columns(d: int, slices: tuple[Any, ...]) -> FloatArray:
     state = seed if isinstance(seed, np.random.RandomState) else np.random.RandomState(seed)
     kind = "orthogonal" if sampling == "orthogonal" else "spiral"
     return directions(n, d, kind, int(state.randint(2**31))).T
-
-
-def is_tensor(value: Any) -> bool:
-    """Whether a value is a tensor of PyTorch, without importing it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _of_tensors(

@@ -79,7 +79,9 @@ def gaussian_change(
     (mean_x, scaled_x), (mean_y, scaled_y) = _scaled(x, a), _scaled(y, b)
     shift = mean_x - mean_y
     total_x, total_y = (scaled.square().sum(dim=(-2, -1)) / d for scaled in (scaled_x, scaled_y))
-    degenerate = (total_x <= 0) | (total_y <= 0)
+    size = shift.square().sum(dim=-1) / d + total_x + total_y
+    rounding = (100 * torch.finfo(x.dtype).eps) ** 2
+    degenerate = torch.minimum(total_x, total_y) <= rounding * size
     safe_x, safe_y = (torch.where(degenerate, 1.0, total) for total in (total_x, total_y))
     scale = torch.where(degenerate, 0.0, (safe_x * safe_y).sqrt())
     var_x, var_y = _row_variances(rows_x, a), _row_variances(rows_y, b)

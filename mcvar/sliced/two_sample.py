@@ -17,6 +17,7 @@ from mcvar.plot.style import BLUE, ORANGE, axes, tidy
 from mcvar.samplers import stream_seed
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import Cloud, Pair, as_cloud, blocks_of, project, sort_carrying
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def two_sample_test(
     """
     exponent = as_exponent(p)
     count = as_count("n_permutations", n_permutations)
-    pair = Pair(as_cloud("x", x), as_cloud("y", y), exponent)
+    pair = Pair(as_cloud("x", x), as_cloud("y", aligned("y", y, x, "x")), exponent)
     n_x, n_y = pair.x.n, pair.y.n
     if min(n_x, n_y) < 2:
         raise ValueError(
@@ -135,13 +136,13 @@ def two_sample_test(
     shuffle = np.random.default_rng(stream_seed(root, 1))
     labels[1:] = shuffle.permuted(labels[1:], axis=1)
     pooled = Cloud(np.concatenate([pair.x.columns, pair.y.columns], axis=1))
-    pattern = uniform_pattern(n_x, n_y)
+    i_of, j_of, mass = uniform_pattern(n_x, n_y)
     places = np.arange(n_x + n_y, dtype=np.int32)
     costs = np.zeros(count + 1)
     for part in blocks_of(len(theta), n_x + n_y):
         values = project(pooled, theta[part])
         order = sort_carrying(values, places)
-        permuted_costs(values, order, labels, *pattern, exponent, costs)
+        permuted_costs(values, order, labels, i_of, j_of, mass, exponent, costs)
     costs /= len(theta)
     observed, null = float(costs[0]), costs[1:]
     as_large = int((null >= observed * (1 - _TIED)).sum())

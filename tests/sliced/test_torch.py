@@ -73,9 +73,7 @@ def test_gradient_in_weights():
 def test_same_as_the_arrays(path, dtype, p, control, m, weighted, d, root):
     x, y = clouds(m=m, d=d, dtype=dtype, of_y=False)
     a = weights(12, dtype) if weighted else None
-    loss = SlicedWassersteinLoss(
-        32, "montecarlo", control, p, root=root, resample=False, rng=1
-    )
+    loss = SlicedWassersteinLoss(32, "montecarlo", control, p, root=root, resample=False, rng=1)
     value = loss(x, y, a)
     (3 * value).backward()
     assert value.dtype == x.grad.dtype == dtype
