@@ -29,6 +29,8 @@ PARTS = {
     "imports": ("imports", "claims", True),
     "limits": ("limits", "claims", True),
     "gradient-speed": ("sliced_gradient", "claims_speed", True),
+    "sliced-loss": ("sliced_dimensions", "claims_loss", True),
+    "sliced-work": ("sliced_dimensions", "claims_work", True),
     "reservoir": ("sliced_gradient", "claims_reservoir", True),
     "integration": ("integration", "claims", True),
     "sliced-speed": ("sliced_speed", "claims", True),

@@ -9,7 +9,6 @@ MCVAR_EXAMPLE_SIZE=small makes it a few seconds' run.
 import os
 import time
 
-import numpy as np
 from sklearn.datasets import load_sample_image
 
 import mcvar
@@ -48,7 +47,7 @@ def main():
         distances, places = [first], []
         start = time.perf_counter()
         gradient_flow(
-            x, y, STEPS, 1.0, n=16, rng=1, **options,
+            x, y, STEPS, 1.0, n=16, bounds=(0, 1), rng=1, **options,
             callback=lambda step, points, value, places=places: places.append(points),
         )  # fmt: skip
         seconds = time.perf_counter() - start
@@ -56,7 +55,7 @@ def main():
         print(name.ljust(22), *(f"{distances[step]:9.5f}" for step in shown), f"{seconds:10.2f}")
         panels[1, 1].semilogy(distances, color=COLOURS[name], label=name)
     # The automatic loss is the last: its pixels are the picture.
-    moved = np.clip(places[-1], 0, 1).reshape(china.shape)
+    moved = places[-1].reshape(china.shape)
     pictures = {"china": china, "flower": flower, "china, in the colours of flower": moved}
     for ax, (title, picture) in zip(panels.ravel(), pictures.items(), strict=False):
         ax.imshow(picture)

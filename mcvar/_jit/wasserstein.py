@@ -144,3 +144,31 @@ def weighted_costs(x, x_levels, y, y_levels, p, out):
             total1 += s1
         out[row] = total0
         out[twin] = total1
+
+
+@numba.njit(cache=True, error_model="numpy", nogil=True)
+def permuted_costs(values, order, labels, i_of, j_of, mass, p, out):
+    """Add to `out` the costs of relabelled pooled points, summed over directions.
+
+    (float[:, ::1] (L, N) sorted, int32[:, ::1] (L, N) origins, int64[:, ::1] (P, N) ones for the
+    first cloud, int32[::1], int32[::1], float64[::1] of `uniform_pattern`, float64,
+    float64[::1] (P,)) -> None
+    """
+    directions, n = values.shape
+    x = np.empty(n + 1)
+    y = np.empty(n + 1)
+    for row in range(directions):
+        for k in range(labels.shape[0]):
+            i = j = 0
+            for place in range(n):
+                value = np.float64(values[row, place])
+                # Written to both; only one of the places advances.
+                x[i] = value
+                y[j] = value
+                own = labels[k, np.uint32(order[row, place])]
+                i += own
+                j += 1 - own
+            total = 0.0
+            for piece in range(mass.size):
+                total += mass[piece] * _power(x[i_of[piece]] - y[j_of[piece]], p)
+            out[k] += total

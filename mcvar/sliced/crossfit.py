@@ -39,11 +39,27 @@ class Choice:
 
     def with_coefficients(self, beta: FloatArray) -> list[tuple[Feature, FloatArray]]:
         """Return each feature group with its part of the fitted coefficients (k,)."""
-        ends = np.cumsum([len(feature.mean) for feature in self.fitted])[:-1]
-        used = list(zip(self.fitted, np.split(beta, ends) if self.fitted else [], strict=True))
+        parts = np.split(beta, self._ends) if self.fitted else []
+        used = list(zip(self.fitted, parts, strict=True))
         if self.fixed is not None:
             used.append((self.fixed, np.ones(1)))
         return used
+
+    def variance_of_means(self, betas: FloatArray) -> FloatArray:
+        """Variance that estimated expectations add, shape (folds,), for coefficients (folds, k)."""
+        parts = np.split(betas, self._ends, axis=1) if self.fitted else []
+        used = [*zip(self.fitted, parts, strict=True)]
+        if self.fixed is not None:
+            used.append((self.fixed, np.ones((len(betas), 1))))
+        total = np.zeros(len(betas))
+        for feature, part in used:
+            if feature.covariance.any():
+                total += np.einsum("fi,ij,fj->f", part, feature.covariance, part)
+        return total
+
+    @property
+    def _ends(self) -> IntArray:
+        return np.cumsum([len(feature.mean) for feature in self.fitted])[:-1]
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ class Crossfit:
 
 
 def crossfit(
-    f: FloatArray, theta: FloatArray, replicates: int, choices: tuple[Choice, ...]
+    f: FloatArray, theta: FloatArray, sizes: tuple[int, ...], choices: tuple[Choice, ...]
 ) -> Crossfit:
     """Average f over directions, with the best of the controls.
 
@@ -78,39 +94,45 @@ def crossfit(
         Costs along the directions, randomisation by randomisation.
     theta : ndarray, shape (n, d)
         The directions.
-    replicates : int
-        Number of randomisations, all of the same size.
+    sizes : tuple of int
+        Directions of each randomisation.
     choices : tuple of Choice
         From the simplest to the richest.
     """
-    size = len(f) // replicates
+    replicates = len(sizes)
     columns = {
         id(feature): feature.centred(theta)
         for choice in choices
         for feature in (*choice.fitted, *((choice.fixed,) if choice.fixed else ()))
     }
     folds = min(replicates, _MOST_FOLDS)
-    fold_of = np.repeat(np.arange(replicates) % folds, size)
+    set_of = np.repeat(np.arange(replicates), sizes)
+    fold_of = set_of % folds
     residual = f.copy()
     reference_variance = 0.0
     chosen: list[Choice] = []
+    best = _choose(f, columns, fold_of, folds, choices) if replicates > 1 else [None]
     for fold in range(folds):
         held_out = fold_of == fold
-        best = _choose(f, columns, ~held_out, choices) if replicates > 1 else None
-        choice, beta = best or (Choice(), np.empty(0))
+        choice, beta = best[fold] or (Choice(), np.empty(0))
         chosen.append(choice)
         for feature, part in choice.with_coefficients(beta):
             residual[held_out] -= columns[id(feature)][held_out] @ part
             # The same error of the mean enters every fold: standard deviations add up.
             share = held_out.mean()
             reference_variance += share * float(part @ feature.covariance @ part)
-    means = residual.reshape(replicates, size).mean(axis=1)
-    spread = float(means.var(ddof=1)) / replicates if replicates > 1 else np.nan
+    means = np.bincount(set_of, residual) / sizes
+    mean = float(residual.mean())
+    spread = np.nan
+    if replicates > 1:
+        # Each set counts by its size; with equal ones this is the variance of their mean.
+        share_of = np.asarray(sizes) / len(f)
+        spread = float(np.sum(share_of**2 / (1 - share_of) * (means - mean) ** 2))
     plain = float(f.var(ddof=1)) if len(f) > 1 else np.nan
     if any(choice.fitted for choice in chosen):
         spread = max(spread, _jackknife(f, columns, fold_of, chosen))
     names = tuple(choice.name for choice in chosen)
-    return Crossfit(float(means.mean()), spread + reference_variance, replicates - 1, plain, names)
+    return Crossfit(mean, spread + reference_variance, replicates - 1, plain, names)
 
 
 def _jackknife(
@@ -179,51 +201,61 @@ class _FoldSums:
 
 
 def _choose(
-    f: FloatArray, columns: dict[int, FloatArray], rows: FloatArray, choices: tuple[Choice, ...]
-) -> tuple[Choice, FloatArray] | None:
-    best, least = None, np.inf
-    y = f[rows]
+    f: FloatArray,
+    columns: dict[int, FloatArray],
+    fold_of: IntArray,
+    folds: int,
+    choices: tuple[Choice, ...],
+) -> list[tuple[Choice, FloatArray] | None]:
+    """Choose for each fold by the directions of the others."""
+    best: list[tuple[Choice, FloatArray] | None] = [None] * folds
+    least = np.full(folds, np.inf)
+    rows = [np.flatnonzero(fold_of != fold) for fold in range(folds)]
+    # Folds of one size are fitted in one call.
+    groups = [
+        [fold for fold in range(folds) if len(rows[fold]) == size]
+        for size in sorted({len(of_fold) for of_fold in rows})
+    ]
     for choice in choices:
-        target = y if choice.fixed is None else y - columns[id(choice.fixed)][rows, 0]
-        parts = [columns[id(feature)][rows] for feature in choice.fitted]
-        k = sum(part.shape[1] for part in parts)
-        if k * _ROWS_PER_FEATURE > len(y) - 2:
-            continue
-        features = np.concatenate(parts, axis=1) if parts else np.empty((len(y), 0))
-        beta, error = press(features, target)
-        # An expectation known with an error costs that error, however many directions there are.
-        error = error / len(f) + sum(
-            float(part @ feature.covariance @ part)
-            for feature, part in choice.with_coefficients(beta)
-        )
-        if best is None or error < _WORTHWHILE * least:
-            best, least = (choice, beta), error
+        target = f if choice.fixed is None else f - columns[id(choice.fixed)][:, 0]
+        parts = [columns[id(feature)] for feature in choice.fitted]
+        features = np.concatenate(parts, axis=1) if parts else np.empty((len(f), 0))
+        for group in groups:
+            used = np.stack([rows[fold] for fold in group])
+            if features.shape[1] * _ROWS_PER_FEATURE > used.shape[1] - 2:
+                continue
+            betas, errors = press(features[used], target[used])
+            # An expectation known with an error costs it, however many directions there are.
+            errors = errors / len(f) + choice.variance_of_means(betas)
+            for fold, beta, error in zip(group, betas, errors, strict=True):
+                if best[fold] is None or error < _WORTHWHILE * least[fold]:
+                    best[fold], least[fold] = (choice, beta), error
     return best
 
 
-def press(features: FloatArray, y: FloatArray) -> tuple[FloatArray, float]:
-    """Least squares with an intercept: coefficients (k,), and mean squared leave-one-out error.
+def press(features: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Least squares with an intercept: coefficients (..., k), mean squared leave-one-out errors.
 
-    Allen, "The relationship between variable selection and data augmentation and a method for
-    prediction", Technometrics 16 (1974), eq. 3. Columns that are constant up to rounding take no
-    part, and collinear ones share the minimum-norm solution.
+    Features (..., n, k) and targets (..., n). Allen, "The relationship between variable selection
+    and data augmentation and a method for prediction", Technometrics 16 (1974), eq. 3. Columns that
+    are constant up to rounding take no part, and collinear ones share the minimum-norm solution.
     """
-    n = len(y)
-    centre = features.mean(axis=0)
-    centred = features - centre
-    scale = np.sqrt((centred**2).mean(axis=0))
-    keep = scale > 0
-    beta = np.zeros(features.shape[1])
-    residual = y - y.mean()
-    leverage = np.full(n, 1 / n)
-    if keep.any():
-        u, s, vt = np.linalg.svd(centred[:, keep] / scale[keep], full_matrices=False)
-        rank = int((s > 1e-8 * s[0]).sum())
-        u, s, vt = u[:, :rank], s[:rank], vt[:rank]
-        projected = u.T @ residual
-        beta[keep] = (vt.T @ (projected / s)) / scale[keep]
-        residual = residual - u @ projected
-        leverage = leverage + (u**2).sum(axis=1)
+    n, k = features.shape[-2:]
+    residual = y - y.mean(axis=-1, keepdims=True)
+    if k == 0:
+        left = residual / (1 - 1 / n)
+        return np.zeros((*y.shape[:-1], 0)), (left**2).mean(axis=-1)
+    centred = features - features.mean(axis=-2, keepdims=True)
+    scale = np.sqrt((centred**2).mean(axis=-2, keepdims=True))
+    scale = np.where(scale > 0, scale, 1.0)
+    u, s, vt = np.linalg.svd(centred / scale, full_matrices=False)
+    kept = (s > 1e-8 * s[..., :1]) & (s > 0)
+    u = u * kept[..., np.newaxis, :]
+    projected = np.einsum("...nk,...n->...k", u, residual)
+    weights = projected / np.where(kept, s, 1.0)
+    beta = np.einsum("...jk,...j->...k", vt, weights) / scale[..., 0, :]
+    residual = residual - np.einsum("...nk,...k->...n", u, projected)
+    leverage = 1 / n + (u**2).sum(axis=-1)
     # Rows that decide their own fit have leverage one and leave nothing to judge by.
-    left = np.maximum(1 - leverage, 1e-3)
-    return beta, float(((residual / left) ** 2).mean())
+    left = residual / np.maximum(1 - leverage, 1e-3)
+    return beta, (left**2).mean(axis=-1)

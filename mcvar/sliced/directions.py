@@ -7,8 +7,10 @@ turned by a random rotation (Haar), which makes averages over it unbiased.
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mcvar._checks import as_count, known_name, root_entropy
 from mcvar._typing import FloatArray, Seed
@@ -54,27 +56,48 @@ def directions(n: int, d: int, kind: str = "orthogonal", rng: Seed = None) -> Fl
     """
     n, d = as_count("n", n), as_count("d", d)
     known_name("kind", kind, KINDS)
-    generator = np.random.default_rng(root_entropy(rng))
+    return draw_directions(n, d, kind, np.random.default_rng(root_entropy(rng)))
+
+
+def draw_directions(n: int, d: int, kind: str, generator: np.random.Generator) -> FloatArray:
+    """Return n directions of one kind, shape (n, d), drawn from `generator`."""
     if d == 1:
         return np.ones((n, 1))
     if kind == "montecarlo":
-        return _normalised(generator.standard_normal((n, d)))
+        return independent_directions(n, d, generator)
     if kind == "orthogonal":
-        sizes = [d] * (n // d) + ([n % d] if n % d else [])
-        return np.concatenate([frame(size, d, generator) for size in sizes])
+        whole = frames(n // d, d, d, generator).reshape(-1, d)
+        return np.concatenate([whole, frame(n % d, d, generator)]) if n % d else whole
     if kind == "sobol":
         return _sobol(n, d, generator)
+    if d == 2:
+        # Turning equal angles in the plane takes one angle.
+        angle = np.pi * (np.arange(n) / n + 2 * generator.random())
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
     if kind == "spiral":
-        return _spiral(n, d) @ frame(d, d, generator)
+        return spiral(n, d) @ frame(d, d, generator)
     sizes = [_MOST_LINES] * (n // _MOST_LINES) + ([n % _MOST_LINES] if n % _MOST_LINES else [])
     return np.concatenate([bank(size, d) @ frame(d, d, generator) for size in sizes])
 
 
+def independent_directions(
+    n: int, d: int, rng: np.random.Generator, dtype: Any = np.float64
+) -> npt.NDArray[Any]:
+    """Return n independent directions of dtype float32 or float64, shape (n, d)."""
+    return _normalised(rng.standard_normal((n, d), dtype=dtype))
+
+
 def frame(size: int, d: int, rng: np.random.Generator) -> FloatArray:
     """Return `size` <= d orthonormal rows, uniform (Haar) among all such: shape (size, d)."""
-    q, r = np.linalg.qr(rng.standard_normal((d, size)))
+    return np.asarray(frames(1, size, d, rng)[0])
+
+
+def frames(count: int, size: int, d: int, rng: np.random.Generator) -> FloatArray:
+    """Return independent frames of `size` <= d orthonormal rows, shape (count, size, d)."""
+    q, r = np.linalg.qr(rng.standard_normal((count, d, size)))
     # QR fixes each column up to its sign; the sign of R's diagonal makes the law uniform.
-    return np.asarray((q * np.sign(np.diagonal(r))).T)
+    signs = np.sign(np.diagonal(r, axis1=1, axis2=2))[:, np.newaxis]
+    return np.asarray((q * signs).swapaxes(1, 2))
 
 
 @lru_cache(maxsize=64)
@@ -100,17 +123,20 @@ def bank(n: int, d: int) -> FloatArray:
     theorem 1.2: absolutely monotone functions of the cosine share their best configurations.
     """
     if d == 2:
-        lines = _spiral(n, d)
+        lines = spiral(n, d)
     elif n <= d:
         lines = np.eye(n, d)
     else:
         from scipy.optimize import minimize
+        from threadpoolctl import threadpool_limits
 
         start = np.random.default_rng(0).standard_normal((n, d))
-        solution = minimize(
-            _energy, start.ravel(), args=(n, d), jac=True, method="L-BFGS-B",
-            options={"maxiter": 300 if n <= 64 else 150, "ftol": 1e-13, "gtol": 1e-12},
-        )  # fmt: skip
+        # Products this small lose more to waking threads than they win: up to 15 times.
+        with threadpool_limits(1, user_api="blas"):
+            solution = minimize(
+                _energy, start.ravel(), args=(n, d), jac=True, method="L-BFGS-B",
+                options={"maxiter": 300 if n <= 64 else 150, "ftol": 1e-13, "gtol": 1e-12},
+            )  # fmt: skip
         lines = _normalised(solution.x.reshape(n, d))
     lines.flags.writeable = False
     return lines
@@ -144,8 +170,8 @@ def _sobol(n: int, d: int, rng: np.random.Generator) -> FloatArray:
     return np.asarray(lines @ frame(3, 3, rng))
 
 
-def _spiral(n: int, d: int) -> FloatArray:
-    """Return the unrotated points: equal angles in d = 2, the generalised spiral in d = 3."""
+def spiral(n: int, d: int) -> FloatArray:
+    """Return unrotated points: equal angles in d = 2, the generalised spiral in d = 3."""
     if d == 2:
         angle = np.pi * np.arange(n) / n
         return np.stack([np.cos(angle), np.sin(angle)], axis=1)
@@ -157,5 +183,7 @@ def _spiral(n: int, d: int) -> FloatArray:
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=1)
 
 
-def _normalised(x: FloatArray) -> FloatArray:
-    return np.asarray(x / np.linalg.norm(x, axis=1, keepdims=True))
+def _normalised(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    length = np.sqrt(np.einsum("ij,ij->i", x, x))
+    x /= length[:, np.newaxis]
+    return x

@@ -18,6 +18,8 @@ from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.controls import Feature, PairControls
 from mcvar.sliced.crossfit import Choice, Crossfit, crossfit
 from mcvar.sliced.design import Design, lay_out
+from mcvar.sliced.expansion import MATRIX_DIM, Forms
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import Pair, as_cloud
 from mcvar.sliced.result import SlicedWasserstein, assemble
 
@@ -25,6 +27,8 @@ CONTROLS = ("auto", "full", "lower", "upper", "harmonics", "cumulants")
 _HIGHEST_EXPONENT = 100.0
 _LEVEL = 0.95
 _FOLDS = 8
+_FEWEST_FITTED = 24  # directions below which fitted coefficients cost intervals their coverage
+_REFERENCE_DIM = 64  # beyond it reference directions cost more than what they add to the expansion
 
 
 def sliced_wasserstein(
@@ -43,6 +47,8 @@ def sliced_wasserstein(
     workers: int = 1,
     executor: Any = None,
     checkpoint: Any = None,
+    n_projections: int | None = None,
+    seed: "int | np.random.RandomState | None" = None,
 ) -> SlicedWasserstein:
     """Estimate the sliced Wasserstein distance between two point clouds, with an error bar.
 
@@ -50,7 +56,7 @@ def sliced_wasserstein(
     ----------
     X, Y : array_like, shapes (n_x, d) and (n_y, d)
         The points; ``(n_x,)`` is read as points on a line. float32 stays float32, sums are
-        taken in float64.
+        taken in float64. Columns of tables, and dimensions of xarray's arrays, are matched by name.
     a, b : array_like, shapes (n_x,) and (n_y,), optional
         Weights, non-negative and summing to one; uniform by default.
     p : float
@@ -81,6 +87,8 @@ def sliced_wasserstein(
         In place of threads, as in `mcvar.estimate`.
     checkpoint : path, optional
         A file that keeps the costs of finished blocks, as in `mcvar.estimate`.
+    n_projections, seed : optional
+        POT's names of `n` and `rng`; a ``RandomState`` is a seed too.
 
     Returns
     -------
@@ -111,13 +119,18 @@ def sliced_wasserstein(
     (True, True)
     """
     p = as_exponent(p)
-    root = root_entropy(stored_seed(checkpoint, rng))
-    n, max_n = as_count("n", n), as_count("max_n", max_n)
+    if seed is not None and rng is not None:
+        raise ValueError("give rng or seed, not both.")
+    if isinstance(seed, np.random.RandomState):
+        seed = int(seed.randint(2**31 - 1))
+    root = root_entropy(stored_seed(checkpoint, rng if seed is None else seed))
+    n = as_count("n", n) if n_projections is None else as_count("n_projections", n_projections)
+    max_n = as_count("max_n", max_n)
     if rtol is not None and not 0 < as_number("rtol", rtol) < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1, got {rtol!r}.")
     if rtol is not None and n < 2:
         raise ValueError(f"rtol needs an error bar, so at least two directions; got n={n}.")
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", aligned("Y", Y, X), b, "b"), p)
     check_control(control)
     problem = {"method": method, "p": p, "clouds": [pair.x, pair.y]}
     with opened(workers, executor, checkpoint, problem, root) as runner:
@@ -142,11 +155,11 @@ def _sampled(
     run = _Run(pair, root, runner)
     status: Status = "converged" if rtol is None else "budget"
     for size in sizes:
-        planned = lay_out(method, size, pair.ndim)
+        planned = lay_out(method, size, pair.ndim, pair.n)
         if size > n and run.total_after(planned) > max_n:
             break
         design = run.advance(planned)
-        controls = PairControls(pair, root, design.n)
+        controls = PairControls(pair, root, design.n, run.theta, run.forms)
         outcome, described = combine(run.f, run.theta, design, control, controls)
         half = half_width(np.sqrt(outcome.variance), outcome.df, 1 - (1 - _LEVEL) / len(sizes))
         # |d SW_p| = SW_p |d power| / (p power), to first order.
@@ -163,34 +176,42 @@ class _Run:
 
     def __init__(self, pair: Pair, root: int, runner: Runner | None) -> None:
         self._pair, self._root, self._runner = pair, root, runner
-        self._design: Design | None = None
-        self._sets = 0  # drawn so far: every set has a random stream of its own
-        self.theta, self.f = np.empty((0, pair.ndim)), np.empty(0)
+        self._design = Design("none", pair.ndim, ())
+        self._drawn = 0  # sets so far: every set has a random stream of its own
+        # In high dimension the moments of the projections come with the costs.
+        self._with_forms = pair.ndim > MATRIX_DIM
+        self._evaluate = pair.costs_and_forms if self._with_forms else pair.costs
+        self.theta = np.empty((0, pair.ndim))
+        self._values = np.empty((4 if self._with_forms else 1, 0))
         self.discarded = 0
+
+    @property
+    def f(self) -> FloatArray:
+        """Costs, shape (n,)."""
+        return np.asarray(self._values[0])
+
+    @property
+    def forms(self) -> Forms | None:
+        """Moments of the projections, where they came with the costs."""
+        return Forms(*self._values[1:]) if self._with_forms else None
 
     def total_after(self, design: Design) -> int:
         """Directions evaluated in all, once `design` is done."""
-        return self.discarded + design.n + (0 if self._extends(design) else len(self.f))
-
-    def _extends(self, design: Design) -> bool:
-        now = self._design
-        return now is not None and (now.kind, now.size) == (design.kind, design.size)
+        return self.discarded + design.n + (0 if design.extends(self._design) else len(self.f))
 
     def advance(self, design: Design) -> Design:
         """Add sets until there are as many as `design` asks for, and return it."""
-        missing = design.replicates
-        if self._extends(design):
-            missing -= len(self.f) // design.size
-        else:
+        first = self._design.replicates
+        if not design.extends(self._design):
             # Larger sets are better by more than what starting afresh costs.
             self.discarded += len(self.f)
-            self.theta, self.f = np.empty((0, design.d)), np.empty(0)
-        added = design.draw(self._root, self._sets, self._sets + missing)
-        self._sets += missing
+            self.theta, self._values = self.theta[:0], self._values[:, :0]
+            first = 0
+        added = design.draw(self._root, first, self._drawn)
+        self._drawn += design.replicates - first
         self.theta = np.concatenate([self.theta, added])
-        self.f = np.concatenate(
-            [self.f, costs_by_blocks(self._pair.costs, added, self._pair.n, self._runner)]
-        )
+        values = costs_by_blocks(self._evaluate, added, self._pair.n, self._runner)
+        self._values = np.concatenate([self._values, np.atleast_2d(values)], axis=1)
         self._design = design
         return design
 
@@ -257,17 +278,25 @@ def combine(
 ) -> tuple[Crossfit, str]:
     """Average costs over directions with a control; return the outcome and its description."""
     if isinstance(control, str) and control == "auto":
-        outcome = crossfit(f, theta, design.replicates, _choices(len(f), design, controls))
+        outcome = crossfit(f, theta, design.sizes, _choices(len(f), design, controls))
         return outcome, Counter(outcome.names).most_common(1)[0][0]
     feature = _named(control, controls)
     if feature is None or design.replicates == 1:
-        return crossfit(f, theta, design.replicates, (Choice(),)), "none"
+        return crossfit(f, theta, design.sizes, (Choice(),)), "none"
     return _with_feature(f, theta, design, feature), feature.name
 
 
 def _choices(n: int, design: Design, controls: PairControls) -> tuple[Choice, ...]:
     """What "auto" chooses among, from the simplest to the richest."""
-    gaussian = controls.gaussian()
+    p = controls.pair.p
+    if design.d > MATRIX_DIM and p != 2:
+        if n < _FEWEST_FITTED:
+            return (Choice(),)
+        return Choice(), Choice((controls.quadratic(),))
+    high = design.d > _REFERENCE_DIM
+    gaussian = controls.expanded() if high else controls.gaussian(chosen=True)
+    if n < _FEWEST_FITTED:
+        return Choice(), Choice(fixed=gaussian)
     choices = [Choice(), Choice(fixed=gaussian), Choice((gaussian,))]
     # Low harmonics take up what a good set integrates anyway, so that the coefficients of the
     # other controls are judged by what the set does not.
@@ -278,7 +307,7 @@ def _choices(n: int, design: Design, controls: PairControls) -> tuple[Choice, ..
     else:
         low = controls.quadratic()
     choices += [Choice((low,)), Choice((low,), gaussian), Choice((low, gaussian))]
-    cumulants = controls.cumulants()
+    cumulants = controls.cumulants(chosen=True)
     if cumulants is not None:
         choices += [Choice((gaussian, cumulants)), Choice((low, gaussian, cumulants))]
     return tuple(choices)
@@ -310,16 +339,15 @@ def _with_feature(f: FloatArray, theta: FloatArray, design: Design, feature: Fea
             f"{len(f)} directions are too few for {columns.shape[1]} control features; expected "
             f"n >= {columns.shape[1] + 3}."
         )
-    edges = range(0, len(f), design.size)
     values = f[:, np.newaxis]
-    if design.size == 1:
+    if max(design.sizes) == 1:
         parts = [Moments.of(values[i::_FOLDS], columns[i::_FOLDS]) for i in range(_FOLDS)]
         parts = [part for part in parts if part.n > 0]
         combined = independent(parts)
     else:
-        rows = [slice(first, first + design.size) for first in edges]
-        parts = [Moments.of(values[r], columns[r]) for r in rows]
-        combined = replicates(parts)
+        ends = np.cumsum(design.sizes)[:-1]
+        split = zip(np.split(values, ends), np.split(columns, ends), strict=True)
+        combined = replicates([Moments.of(v, c) for v, c in split])
     # The error of an expectation taken over reference directions comes on top.
     whole = Moments.of(values, columns)
     beta = whole.coefficients()[:, 0]
@@ -368,5 +396,4 @@ def report(
         "control": described,
         "seed": root,
     }
-    name = f"{design.kind}, {design.replicates} sets of {design.size}"
-    return assemble(power, p, theta, f, name)
+    return assemble(power, p, theta, f, str(design))

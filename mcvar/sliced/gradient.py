@@ -2,8 +2,8 @@
 
 Along a direction θ the match between sorted projections does not change with small moves, so that
 ∂W_p^p/∂x_i is θ times the pull on point i (`mcvar._jit.pulls`). Averages over directions of costs
-and pulls are unbiased for SW_p^p and its gradient. For p = 2 the Gaussian approximation serves
-both: its gradient is linear in the points, so that it costs O(d²) a point and nothing a direction.
+and pulls are unbiased for SW_p^p and its gradient. For p = 2 the expanded Gaussian approximation
+(`mcvar.sliced.expansion`) serves both: along a direction its pulls are linear in the projections.
 """
 
 from collections.abc import Callable
@@ -18,23 +18,23 @@ from mcvar._jit.sorting import accumulate_rows
 from mcvar._jit.wasserstein import uniform_pattern
 from mcvar._typing import FloatArray, Seed
 from mcvar.samplers import stream_seed
-from mcvar.sliced.controls import reference_design, stream_root
 from mcvar.sliced.design import best_kind
-from mcvar.sliced.directions import KINDS, directions
+from mcvar.sliced.directions import KINDS, draw_directions, independent_directions
 from mcvar.sliced.distance import as_exponent
+from mcvar.sliced.expansion import Expansion, Forms, affordable_order
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import (
     Pair,
     as_cloud,
     blocks_of,
     project,
+    row_variances,
     sort_carrying,
-    sort_projections,
+    sort_in_place,
     uniform_levels,
 )
 
-_REFERENCE = 2048  # least directions behind the expectation of the Gaussian gradient
-
-#: Costs (L,) and the sum (d, n) of weighted pulls times directions, of a block of directions.
+#: Values (1 or 3, L) and the sum (n, d) of weighted pulls times directions, of a block.
 Slopes: TypeAlias = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
@@ -92,8 +92,8 @@ def sliced_wasserstein_gradient(
     method : {"auto", "montecarlo", "orthogonal", "sobol", "spiral", "bank"}
         How directions are made, as in `mcvar.sliced_wasserstein`.
     control : {"auto", None, "full"}
-        The Gaussian approximation, for p = 2. "auto" uses it but on spread-out sets in d <= 3,
-        which leave it nothing to do.
+        The Gaussian approximation, for p = 2, expanded to the order that costs less than a quarter
+        of the rest. "auto" uses it but on spread-out sets in d <= 3, which leave it nothing to do.
     directions : array_like, shape (L, d), optional
         Unit vectors to use as they are, instead of drawing; no control then unless asked for.
     root : bool
@@ -130,7 +130,7 @@ def sliced_wasserstein_gradient(
     """
     p = as_exponent(p)
     stem = root_entropy(rng)
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), p)
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", aligned("Y", Y, X), b, "b"), p)
     workers = as_count("workers", workers)
     known_name("method", method, ("auto", *KINDS))
     if control is not None:
@@ -138,24 +138,42 @@ def sliced_wasserstein_gradient(
     if control == "full" and p != 2:
         raise ValueError(f"control='full' has a linear gradient for p = 2 only, got p={p:g}.")
     if directions is None:
-        theta, kind = draw(as_count("n", n), pair.ndim, method, stem)
-        if control == "auto" and p == 2 and (pair.ndim > 3 or kind not in ("spiral", "bank")):
-            control = "full"
+        rng = np.random.default_rng(stream_seed(stem, 0, 0))
+        theta, chosen = draw(as_count("n", n), pair, method, control, rng)
     else:
-        theta = as_unit_vectors(directions, pair.ndim)
-    costs, slope = slopes(pair, theta, np.full(len(theta), 1 / len(theta)), workers)
-    value = plain = float(costs.mean())
-    if control == "full" and pair.ndim > 1:
-        shift, matrix, change = gaussian_correction(pair, theta, stem)
-        value += change
-        slope += point_mass(pair) * (
-            shift[:, np.newaxis] + matrix @ (pair.x.columns - pair.x.mean[:, np.newaxis])
-        )
+        theta, chosen = as_unit_vectors(directions, pair.ndim), control == "full"
+    return gradient_along(pair, theta, chosen, root, workers, a=a)
+
+
+def gradient_along(
+    pair: Pair,
+    theta: FloatArray,
+    control: bool,
+    root: bool = False,
+    workers: int = 1,
+    *,
+    a: Any = None,
+) -> SlicedGradient:
+    """Average costs and slopes over ``theta (L, d)``, with the Gaussian control or without.
+
+    `a` are the weights that the points of X were given with, among which zeros.
+    """
+    expansion = None
+    if control and pair.ndim > 1:
+        order = affordable_order(pair.x.n, pair.y.n, pair.ndim, len(theta))
+        expansion = Expansion(pair, order)
+    weights = np.full(len(theta), 1 / len(theta))
+    values, slope = _sum_over_blocks(pair, theta, weights, workers, expansion)
+    value = plain = float(values[0].mean())
+    if expansion is not None:
+        value += expansion.mean - float(values[1].mean())
+        mass = np.reshape(point_mass(pair), (-1, 1))
+        slope += mass * expansion.mean_slope(float(values[2].mean()))
     if root and value < plain / 2:
         # Where clouds nearly agree, a corrected value is noise around zero: not for dividing by.
         value = plain
-    found = SlicedGradient(value, of_all_points(slope.T, a))
-    return as_root(found, p) if root else found
+    found = SlicedGradient(value, of_all_points(slope, a))
+    return as_root(found, pair.p) if root else found
 
 
 def as_root(power: SlicedGradient, p: float) -> SlicedGradient:
@@ -169,12 +187,25 @@ def as_root(power: SlicedGradient, p: float) -> SlicedGradient:
     return SlicedGradient(value ** (1 / p), gradient * (value ** (1 / p - 1) / p))
 
 
-def draw(n: int, d: int, method: str, stem: int) -> tuple[FloatArray, str]:
-    """Return one set of n directions (n, d) and its kind."""
+def draw(
+    n: int, pair: Pair, method: str, control: str | None, rng: np.random.Generator
+) -> tuple[FloatArray, bool]:
+    """Return one set of n directions (n, d) for a pair, and whether it takes the control."""
+    d = pair.ndim
     if d == 1:
-        return np.ones((1, 1)), "spiral"
-    kind = best_kind(n, d) if method == "auto" else method
-    return directions(n, d, kind, np.random.default_rng(stream_seed(stem, 0, 0))), kind
+        return np.ones((1, 1)), False
+    kind = best_kind(n, d, pair.n) if method == "auto" else method
+    chosen = takes_control(kind, d, pair.p, control)
+    if kind == "montecarlo":
+        return independent_directions(n, d, rng, pair.x.columns.dtype), chosen
+    return draw_directions(n, d, kind, rng), chosen
+
+
+def takes_control(kind: str, d: int, p: float, control: str | None) -> bool:
+    """Whether the Gaussian control is asked for, or pays with directions of this kind."""
+    # Spread-out sets in d <= 3 integrate the control as well as the distance.
+    pays = p == 2 and (d > 3 or kind not in ("spiral", "bank"))
+    return control == "full" or (control == "auto" and pays)
 
 
 def as_unit_vectors(values: Any, d: int) -> FloatArray:
@@ -208,23 +239,31 @@ def of_all_points(gradient: FloatArray, a: Any) -> FloatArray:
 def slopes(
     pair: Pair, theta: FloatArray, weights: FloatArray | None = None, workers: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Return costs (L,) along ``theta (L, d)`` and Σ_l weights_l θ_l pulls_l, shape (d, n).
+    """Return costs (L,) along ``theta (L, d)`` and Σ_l weights_l pulls_l θ_l, shape (n, d).
 
     `weights` (L,) may be None: they are then one, and the sum is a plain one.
     """
-    block = _slopes_of(pair)
     weights = np.ones(len(theta)) if weights is None else weights
+    values, total = _sum_over_blocks(pair, theta, weights, workers, None)
+    return values[0], total
+
+
+def _sum_over_blocks(
+    pair: Pair, theta: FloatArray, weights: FloatArray, workers: int, expansion: Expansion | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return costs, with the control its values and ∂T/∂ū, (1 or 3, L), and the sum (n, d)."""
+    block = _slopes_of(pair, expansion)
     rows = blocks_of(len(theta), max(pair.x.n, pair.y.n))
-    costs = np.empty(len(theta))
-    total = np.zeros((pair.ndim, pair.x.n))
+    values = np.empty((1 if expansion is None else 3, len(theta)))
+    total = np.zeros((pair.x.n, pair.ndim))
 
     def task(part: slice) -> tuple[FloatArray, FloatArray]:
         return block(theta[part], weights[part])
 
     def add(parts: Any) -> None:
         # In order, whatever the threads: any number of them gives the same bits.
-        for part, (cost, slope) in zip(rows, parts, strict=True):
-            costs[part] = cost
+        for part, (value, slope) in zip(rows, parts, strict=True):
+            values[:, part] = value
             np.add(total, slope, out=total)
 
     if workers == 1 or len(rows) == 1:
@@ -232,73 +271,49 @@ def slopes(
     else:
         with ThreadPoolExecutor(min(workers, len(rows))) as pool:
             add(pool.map(task, rows))
-    return costs, total
+    return values, total
 
 
-def _slopes_of(pair: Pair) -> Slopes:
+def _slopes_of(pair: Pair, expansion: Expansion | None) -> Slopes:
     """Return the function that evaluates a block of directions."""
     x, y, p = pair.x, pair.y, pair.p
     uniform = x.weights is None and y.weights is None
     pattern = uniform_pattern(x.n, y.n) if uniform and x.n != y.n else None
     x_uniform, y_uniform = uniform_levels(x.n), uniform_levels(y.n)
     places = np.arange(x.n, dtype=np.int32)
+    dtype = x.columns.dtype
 
     def evaluate(theta: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        values = project(x, theta)
-        order = sort_carrying(values, places)
-        other = sort_projections(y, theta)
-        costs, pulls = np.empty(len(theta)), np.empty((len(theta), x.n))
+        theta = theta.astype(dtype, copy=False)
+        rows = project(x, theta)
+        rows_y = project(y, theta)
+        if expansion is not None:
+            centred, var_x = row_variances(x, theta, rows)
+            _, var_y = row_variances(y, theta, rows_y)
+            forms = Forms(theta @ expansion.shift.astype(dtype), var_x, var_y)
+        order = sort_carrying(rows, places)
+        other = sort_in_place(rows_y, y.weights)
+        costs, pulls = np.empty(len(theta)), np.empty((len(theta), x.n), dtype)
         if pattern is not None:
             i_of, j_of, mass = pattern
-            pattern_pulls(values, order, other.values, i_of, j_of, mass, p, costs, pulls)
+            pattern_pulls(rows, order, other.values, i_of, j_of, mass, p, costs, pulls)
         elif uniform:
-            equal_pulls(values, order, other.values, p, costs, pulls)
+            equal_pulls(rows, order, other.values, p, costs, pulls)
         else:
             x_levels = x_uniform
             if x.weights is not None:
                 x_levels = x.weights[order]
                 accumulate_rows(x_levels)
             y_levels = y_uniform if other.levels is None else other.levels
-            weighted_pulls(values, x_levels, order, other.values, y_levels, p, costs, pulls)
-        return costs, (theta * weights[:, np.newaxis]).T @ pulls
+            weighted_pulls(rows, x_levels, order, other.values, y_levels, p, costs, pulls)
+        values = costs[np.newaxis]
+        if expansion is not None:
+            of_form, of_mean = expansion.slopes(forms)
+            # What the control pulls: 2 w_i [θ·Δ + (1 − 2 ∂T/∂u) θ·(x_i − mean)].
+            centred *= (1 - 2 * of_form)[:, np.newaxis].astype(dtype)
+            centred += forms.shift[:, np.newaxis].astype(dtype)
+            pulls -= centred * np.asarray(2 * point_mass(pair), dtype)
+            values = np.stack([costs, expansion.values(forms), of_mean])
+        return values, pulls.T @ (theta * weights[:, np.newaxis].astype(dtype))
 
     return evaluate
-
-
-def gaussian_correction(
-    pair: Pair, theta: FloatArray, stem: int
-) -> tuple[FloatArray, FloatArray, float]:
-    """What the Gaussian approximation G adds to a mean over `theta`: E G less its mean there.
-
-    Returns c (d,), M (d, d) and the change of the value; the gradient at x_i changes by the
-    weight of the point times c + M (x_i − mean). With δ = θ·Δ and s = σ_Y/σ_X along θ,
-
-        ∂G/∂x_i = 2 w_i θ [δ + (1 − s) θ·(x_i − mean)].
-
-    Expectations without closed form are taken over many reference directions.
-    """
-    d = pair.ndim
-    design = reference_design(d, max(_REFERENCE, 32 * len(theta)))
-    reference = design.draw(stream_root(stem), 0, design.replicates)
-    shift = pair.x.mean - pair.y.mean
-
-    def averages(at: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-        var_x, var_y = (
-            np.maximum(np.einsum("ij,ij->i", at @ cloud.covariance, at), 0)
-            for cloud in (pair.x, pair.y)
-        )
-        sigma_x, sigma_y = np.sqrt(var_x), np.sqrt(var_y)
-        # A cloud without extent along θ has no scale to change: take the derivative as zero.
-        ratio = np.divide(sigma_y, sigma_x, out=np.zeros_like(var_x), where=sigma_x > 0)
-        stretch = (at * ratio[:, np.newaxis]).T @ at / len(at)
-        return at.T @ at / len(at), stretch, float((sigma_x * sigma_y).mean())
-
-    frame, stretch, product = averages(theta)
-    _, mean_stretch, mean_product = averages(reference)
-    isotropic = np.eye(d) / d
-    excess = isotropic - frame
-    c = 2 * excess @ shift
-    matrix = 2 * (excess - (mean_stretch - stretch))
-    square = np.outer(shift, shift) + pair.x.covariance + pair.y.covariance
-    change = float(np.sum(excess * square)) - 2 * (mean_product - product)
-    return c, matrix, change

@@ -18,6 +18,7 @@ from mcvar.samplers import stream_seed
 from mcvar.sliced.blocks import costs_by_blocks
 from mcvar.sliced.directions import directions
 from mcvar.sliced.distance import as_exponent
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import Cloud, Pair, as_cloud
 
 _SUFFICIENT = 1e-4  # share of the first-order gain that a step must bring (Armijo)
@@ -111,7 +112,7 @@ def max_sliced_wasserstein(
     >>> round(found.value, 6), int(np.abs(found.direction).argmax())
     (3.0, 4)
     """
-    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", Y, b, "b"), as_exponent(p))
+    pair = Pair(as_cloud("X", X, a, "a"), as_cloud("Y", aligned("Y", Y, X), b, "b"), as_exponent(p))
     restarts, max_iter = as_count("restarts", restarts), as_count("max_iter", max_iter)
     seed = stream_seed(root_entropy(rng), 0)
     d = pair.ndim

@@ -15,6 +15,7 @@ from mcvar._typing import FloatArray, Seed
 from mcvar.sliced.blocks import costs_by_blocks, opened, stored_seed
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import (
     Cloud,
     as_cloud,
@@ -88,7 +89,7 @@ def pairwise_sliced_wasserstein(
     count, d = len(ready), ready[0].ndim
     design = lay_out("montecarlo" if d == 1 else method, 1 if d == 1 else as_count("n", n), d)
     root = root_entropy(stored_seed(checkpoint, rng))
-    theta = design.draw(root, 0, design.replicates)
+    theta = design.draw(root)
     collection = _Collection(ready, p)
     problem = {"method": method, "p": p, "clouds": ready}
     # All K clouds are in memory at once: blocks shrink accordingly.
@@ -136,7 +137,12 @@ def _as_clouds(clouds: Any, weights: Any, p: float) -> list[Cloud]:
     if weights is not None and len(weights) != len(clouds):
         raise ValueError(f"weights has {len(weights)} entries for {len(clouds)} clouds.")
     ready = [
-        as_cloud(f"clouds[{k}]", points, None if weights is None else weights[k], f"weights[{k}]")
+        as_cloud(
+            f"clouds[{k}]",
+            aligned(f"clouds[{k}]", points, clouds[0], "clouds[0]"),
+            None if weights is None else weights[k],
+            f"weights[{k}]",
+        )
         for k, points in enumerate(clouds)
     ]
     dims = sorted({cloud.ndim for cloud in ready})

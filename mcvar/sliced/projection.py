@@ -1,12 +1,13 @@
 """Projected clouds: sort along many directions, then pair up the quantiles.
 
 W_p^p between two projected clouds is an integral over quantile levels, so all the work is
-sorting. Points are kept dimension-major: a block of directions times the cloud then gives
-contiguous rows, sorted in place by a compiled distribution sort without the GIL. Blocks are
-fixed in advance, so that any number of threads gives the same bits; they bound the memory.
+sorting. A block of directions times the cloud gives contiguous rows, sorted in place by a compiled
+distribution sort without the GIL. Blocks are fixed in advance, so that any number of threads gives
+the same bits; they bound the memory.
 """
 
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,8 @@ Comparison: TypeAlias = "Callable[[SortedRows, SortedRows, FloatArray], None]"
 
 _BLOCK = 2**18  # projections in flight per thread and cloud: 2 MB, which the cache holds
 _RANGE = {4: 18, 8: 140}  # orders of magnitude of numbers of 4 and 8 bytes that can be squared
+_COARSEST = 1e-2  # spacing of numbers over the extent of clouds
+_WHOLE = 2**53  # whole numbers up to which floating point tells one from the next
 _LONG = 2**18  # points whose cells no longer fit the cache
 _LONG_DIGITS = 13  # bits a pass: cells then far outnumber the points
 _MOVES = 8  # insertion moves per point before a comparison sort is the better way to finish
@@ -41,7 +44,7 @@ class Cloud:
     Attributes
     ----------
     columns : ndarray, shape (d, n)
-        The points, dimension-major, of dtype float32 or float64.
+        The points, of dtype float32 or float64, in either order in memory.
     weights : ndarray, shape (n,), or None
         Positive weights with sum 1; None for uniform weights.
     """
@@ -58,6 +61,11 @@ class Cloud:
     def ndim(self) -> int:
         """Dimension d."""
         return int(self.columns.shape[0])
+
+    @cached_property
+    def largest(self) -> float:
+        """Largest coordinate in size; NaN where there is one."""
+        return float(max(self.columns.max(), -self.columns.min()))
 
     @cached_property
     def mean(self) -> FloatArray:
@@ -101,18 +109,26 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
         Points that are not finite or not of shape (n, d); weights that are negative, of the
         wrong shape, or do not sum to one.
     """
+    _refuse_tensor(name, points)
     try:
         array = np.asarray(points)
     except ValueError:
         array = as_points(name, points)  # raises, and says what it is
-    if array.dtype == np.float32 and array.ndim == 2 and array.size:
-        if not np.isfinite(array).all():
-            as_finite_array(name, array)  # raises, and says where
-    else:
+    if array.dtype.kind in "iu" and array.size and _exceeds(array):
+        raise MagnitudeError(
+            f"{name} holds integers beyond 2**53, which floating-point numbers do not tell apart; "
+            "subtract an offset from all clouds first."
+        )
+    if array.dtype not in (np.float32, np.float64) or array.ndim != 2 or not array.size:
         array = as_points(name, points)
-    check_magnitude(f"points of {name}", array, 10.0 ** _RANGE[array.dtype.itemsize])
+    cloud = Cloud(array.T)
+    if not np.isfinite(cloud.largest) or np.ma.is_masked(points):
+        as_points(name, points)  # raises, and says where
+    most = 10.0 ** _RANGE[array.dtype.itemsize]
+    if not 1 / most <= cloud.largest <= most:
+        check_magnitude(f"points of {name}", array, most)
     if weights is None:
-        return Cloud(np.ascontiguousarray(array.T))
+        return cloud
     mass = as_finite_array(weight_name, weights)
     if mass.shape != (len(array),):
         raise ValueError(
@@ -130,31 +146,57 @@ def as_cloud(name: str, points: Any, weights: Any = None, weight_name: str = "a"
             f"({weight_name} / {weight_name}.sum())."
         )
     if (mass == mass[0]).all():
-        return Cloud(np.ascontiguousarray(array.T))
+        return cloud
     heavy = mass > 0
     if not heavy.all():
         array, mass = array[heavy], mass[heavy]
-    return Cloud(np.ascontiguousarray(array.T), mass / mass.sum())
+    return Cloud(array.T, mass / mass.sum())
 
 
-def check_extent(raw: Iterable[Cloud], centred: Iterable[Cloud], p: float) -> None:
+def is_tensor(value: Any) -> bool:
+    """Whether a value is a tensor of PyTorch, without importing it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _refuse_tensor(name: str, points: Any) -> None:
+    if is_tensor(points) and (
+        points.requires_grad or points.device.type != "cpu" or "float16" in str(points.dtype)
+    ):
+        raise TypeError(
+            f"{name} is a tensor of {points.dtype} on {points.device}"
+            f"{' that requires a gradient' if points.requires_grad else ''}; for tensors there is "
+            f"mcvar.torch.SlicedWassersteinLoss, or pass {name}.detach().cpu().float()."
+        )
+
+
+def _exceeds(array: npt.NDArray[Any]) -> bool:
+    return int(array.max()) > _WHOLE or int(array.min()) < -_WHOLE
+
+
+def check_extent(raw: Collection[Cloud], centred: Iterable[Cloud], p: float) -> None:
     """Refuse clouds whose distances overflow or vanish when they are raised to the power p.
 
-    Distances vanish where points are small as they came; once `centred`, points may be zero.
+    And those that lie so far from zero that their numbers do not resolve them. Distances vanish
+    where points are small as they came; once `centred`, points may be zero.
     """
     most = 10.0 ** (_RANGE[8] / p)
-    least = max(_largest(cloud) for cloud in raw)
-    reach = max(_largest(cloud) for cloud in centred)
+    least = max(cloud.largest for cloud in raw)
+    reach = max(cloud.largest for cloud in centred)
     if reach > most or 0 < least < 1 / most:
         raise MagnitudeError(
             f"points reach {reach:.3g} in size, and with p = {p:g} the squares of the costs are "
             f"beyond floating-point numbers; expected a size between {1 / most:.2g} and "
             f"{most:.2g}: change units."
         )
-
-
-def _largest(cloud: Cloud) -> float:
-    return float(np.abs(cloud.columns).max())
+    furthest = max(raw, key=lambda cloud: cloud.largest)
+    spacing = float(np.spacing(furthest.columns.dtype.type(furthest.largest)))
+    if spacing > _COARSEST * reach > 0:
+        raise MagnitudeError(
+            f"points reach {furthest.largest:.3g}, where numbers of {furthest.columns.dtype} are "
+            f"{spacing:.2g} apart, and the clouds extend over {reach:.3g} only; subtract an offset "
+            "from both before they are rounded."
+        )
 
 
 class Pair:
@@ -200,6 +242,18 @@ class Pair:
         self._compare(sorted_x, sorted_y, out)
         return out
 
+    def costs_and_forms(self, directions: FloatArray) -> FloatArray:
+        """Return costs, θ·Δ and the variances of both projected clouds, shape (4, L)."""
+        out = np.empty((4, len(directions)))
+        out[1] = directions @ (self.x.mean - self.y.mean)
+        rows = [project(cloud, directions) for cloud in (self.x, self.y)]
+        for k, cloud in enumerate((self.x, self.y)):
+            out[2 + k] = row_variances(cloud, directions, rows[k])[1]
+        sorted_x = sort_in_place(rows[0], self.x.weights)
+        sorted_y = sort_in_place(rows[1], self.y.weights)
+        self._compare(sorted_x, sorted_y, out[0])
+        return out
+
     def __getstate__(self) -> dict[str, Any]:
         return {"x": self.x, "y": self.y, "p": self.p}
 
@@ -239,6 +293,15 @@ def sort_projections(cloud: Cloud, directions: FloatArray) -> SortedRows:
 def project(cloud: Cloud, directions: FloatArray) -> Rows:
     """Project a cloud on ``directions (L, d)``, shape (L, n)."""
     return np.asarray(np.asarray(directions, dtype=cloud.columns.dtype) @ cloud.columns)
+
+
+def row_variances(cloud: Cloud, directions: FloatArray, rows: Rows) -> tuple[Rows, FloatArray]:
+    """Return the cloud's projections centred at their mean, (L, n), and their variances, (L,)."""
+    centred = rows - (directions @ cloud.mean.astype(directions.dtype))[:, np.newaxis]
+    centred = centred.astype(rows.dtype, copy=False)
+    if cloud.weights is None:
+        return centred, np.einsum("ij,ij->i", centred, centred) / cloud.n
+    return centred, np.asarray((centred**2) @ cloud.weights)
 
 
 def sort_in_place(rows: Rows, weights: FloatArray | None) -> SortedRows:

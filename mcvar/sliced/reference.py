@@ -9,6 +9,7 @@ from mcvar._typing import Seed
 from mcvar.sliced.controls import PairControls
 from mcvar.sliced.design import lay_out
 from mcvar.sliced.distance import as_exponent, check_control, combine, report, without_error
+from mcvar.sliced.labels import aligned
 from mcvar.sliced.projection import (
     Cloud,
     Pair,
@@ -73,6 +74,7 @@ class SlicedReference:
         workers: int = 1,
     ) -> None:
         cloud = as_cloud("Y", Y, b, "b")
+        self._labelled = Y[:0] if hasattr(Y, "columns") or hasattr(Y, "dims") else None
         # Stored around its own centre; others are shifted along with it, which changes nothing.
         self._centre = cloud.mean.astype(cloud.columns.dtype)
         self._cloud = Cloud(cloud.columns - self._centre[:, np.newaxis], cloud.weights)
@@ -82,10 +84,10 @@ class SlicedReference:
         check_control(control)
         self._control = control
         self._root = root_entropy(rng)
-        self._design = lay_out(method, as_count("n", n), cloud.ndim)
+        self._design = lay_out(method, as_count("n", n), cloud.ndim, cloud.n)
         if cloud.ndim == 1:
             self._design = lay_out("montecarlo", 1, 1)
-        self._theta = self._design.draw(self._root, 0, self._design.replicates)
+        self._theta = self._design.draw(self._root)
         self._sorted = self._sort(self._cloud)
 
     @property
@@ -99,7 +101,7 @@ class SlicedReference:
 
     def estimate(self, X: Any, a: Any = None) -> SlicedWasserstein:
         """Return the distance to ``X (n_x, d)`` with its error bar."""
-        cloud = as_cloud("X", X, a, "a")
+        cloud = as_cloud("X", aligned("X", X, self._labelled, "Y"), a, "a")
         if cloud.ndim != self.ndim:
             raise ValueError(f"X must have points in {self.ndim} dimensions, got {cloud.ndim}.")
         cloud = Cloud(

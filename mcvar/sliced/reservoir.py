@@ -162,7 +162,7 @@ class ReservoirSliced:
         value, gradient, costs = found
         self._remember(theta, costs, rng)
         self.steps += 1
-        return SlicedGradient(value, of_all_points(gradient.T, a))
+        return SlicedGradient(value, of_all_points(gradient, a))
 
     def _unbiased(
         self, pair: Pair, rng: np.random.Generator

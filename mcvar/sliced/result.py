@@ -99,6 +99,10 @@ class SlicedWasserstein:
         root = 1 / self.p
         return ConfidenceInterval(max(float(low), 0.0) ** root, max(float(high), 0.0) ** root)
 
+    def __float__(self) -> float:
+        """The distance, for code that wants a number."""
+        return self.value
+
     def plot(self, ax: "Axes | None" = None, *, level: float = 0.95) -> "Axes":
         """Draw the contributions of the directions in order of size, with the estimate.
 

@@ -82,7 +82,7 @@ class StreamingSliced:
         self._design = lay_out("montecarlo" if d == 1 else method, as_count("n", n), d)
         if d == 1:
             self._design = lay_out("montecarlo", 1, 1)
-        self._theta = self._design.draw(self._root, 0, self._design.replicates)
+        self._theta = self._design.draw(self._root)
         self.p = as_exponent(p)
         capacity = as_count("capacity", capacity, 8)
         coins = np.random.default_rng(
@@ -141,7 +141,7 @@ class StreamingSliced:
         x, y = self._x.sorted(), self._y.sorted()
         f = np.empty(len(self._theta))
         weighted_costs(x.values, x.levels, y.values, y.levels, self.p, f)
-        outcome = crossfit(f, self._theta, self._design.replicates, (Choice(),))
+        outcome = crossfit(f, self._theta, self._design.sizes, (Choice(),))
         return report(
             outcome, "none", f, self._theta.copy(), self._design, self.p, self._root, "converged"
         )

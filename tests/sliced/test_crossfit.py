@@ -70,7 +70,7 @@ def test_intervals_cover_where_folds_hang_together(shapes):
     """Six sets and some twenty features: the spread of the sets alone covers nine times in ten."""
     x, y = shapes
     truth = mcvar.sliced_wasserstein(x, y, n=2**13, rng=10**6).power.value
-    runs = [mcvar.sliced_wasserstein(x, y, n=128, rng=seed).power for seed in range(150)]
+    runs = [mcvar.sliced_wasserstein(x, y, n=128, rng=seed).power for seed in range(400)]
     spread = np.std([run.value for run in runs])
     assert np.sqrt(np.mean([run.standard_error**2 for run in runs])) > 0.95 * spread
     limits = [run.confidence_interval(0.95) for run in runs]

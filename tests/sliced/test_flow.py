@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from mcvar.sliced import ReservoirSliced, gradient_flow, sliced_wasserstein_gradient
+from mcvar.sliced import (
+    ReservoirSliced,
+    barycenter,
+    gradient_flow,
+    sliced_wasserstein_gradient,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(60, 3)), RNG.normal(2.0, 1.0, size=(50, 3))
@@ -100,3 +105,52 @@ def test_sound_flows_are_not_suspect():
 def test_a_loss_that_is_no_number_is_refused():
     with pytest.raises(ValueError, match="the loss must be a finite number, got nan"):
         gradient_flow(X, Y, 5, 0.1, lambda x, y: (np.nan, 0 * x))
+
+
+def test_barycentre_of_gaussians():
+    rng = np.random.default_rng(0)
+    clouds = [rng.normal(m, s, size=(300, 3)) for m, s in ((0.0, 1.0), (4.0, 3.0))]
+    found = barycenter(clouds, [0.25, 0.75], n_points=200, rng=1)
+    assert found.points.shape == (200, 3)
+    # Means and deviations of isotropic normals average: 3 and 2.5.
+    np.testing.assert_allclose(found.points.mean(axis=0), 3, atol=0.3)
+    np.testing.assert_allclose(found.points.std(axis=0), 2.5, atol=0.3)
+    one = barycenter(clouds[:1], rng=1)
+    assert one.history[-1] < 1e-3
+
+
+def test_bounds_hold_after_every_step():
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 255, size=(50, 3)), rng.uniform(100, 300, size=(60, 3))
+    seen = []
+    flow = gradient_flow(
+        x, y, 20, 0.5, bounds=(0, 255), rng=1,
+        callback=lambda step, points, value: seen.append(points.max()),
+    )  # fmt: skip
+    assert max(seen) <= 255
+    assert flow.history[-1] < flow.history[0]
+
+
+def test_several_targets_are_weighed():
+    rng = np.random.default_rng(0)
+    x, *targets = rng.normal(size=(3, 20, 2))
+    flow = gradient_flow(x, targets, 1, 0.1, weights=[0.3, 0.7], rng=1)
+    parts = [gradient_flow(x, target, 1, 0.1, rng=1) for target in targets]
+    moved = x + 0.3 * (parts[0].points - x) + 0.7 * (parts[1].points - x)
+    np.testing.assert_allclose(flow.points, moved, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "error", "message"),
+    [
+        ([], {}, ValueError, "no clouds"),
+        ([np.ones((3, 2)), np.ones((3, 3))], {}, ValueError, "the same dimension, got"),
+        ([np.ones((3, 2))], {"weights": [0.5]}, ValueError, "sum to 1"),
+        (np.ones((3, 2)), {"bounds": 3}, ValueError, "bounds must be a pair"),
+        (np.ones((3, 2)), {"bounds": (1, 0)}, ValueError, "the least first"),
+        ([np.ones((3, 2))] * 2, {"loss": ReservoirSliced()}, TypeError, "one pair of clouds"),
+    ],
+)
+def test_bad_targets_and_bounds(targets, options, error, message):
+    with pytest.raises(error, match=message):
+        gradient_flow(np.zeros((4, 2)), targets, 1, 0.1, **options)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mcvar
-from mcvar.sliced import sliced_wasserstein_distance
+from mcvar.sliced import max_sliced_wasserstein_distance, sliced_wasserstein_distance
 from mcvar.sliced.projection import Pair, as_cloud
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -112,3 +112,49 @@ def test_zero_weights_leave_their_points_out():
     x_far[5:] = 1e6
     found = sliced_wasserstein_distance(x_far, y, a=a, seed=0)
     assert found == pytest.approx(sliced_wasserstein_distance(x[:5], y, seed=0), rel=1e-9)
+
+
+def test_kind_and_dtype_of_the_input():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 30, 3)).astype(np.float32)
+    for ours, theirs in (
+        (sliced_wasserstein_distance, ot.sliced_wasserstein_distance),
+        (max_sliced_wasserstein_distance, ot.max_sliced_wasserstein_distance),
+    ):
+        found, expected = ours(x, y, seed=1), theirs(x, y, seed=1)
+        assert found.dtype == np.float32
+        assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_tensors_as_in_pot():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    a = torch.tensor(rng.dirichlet(np.ones(30)))
+    for of_a in (None, a):
+        gradients = []
+        for verb in (sliced_wasserstein_distance, ot.sliced_wasserstein_distance):
+            x = torch.tensor(rng.normal(size=(30, 3)) * 0 + np.arange(90).reshape(30, 3) % 7)
+            x.requires_grad_()
+            y = torch.tensor(np.arange(60).reshape(20, 3) % 5 * 1.1)
+            value = verb(x, y, of_a, seed=3)
+            value.backward()
+            gradients.append((value.detach(), x.grad))
+        torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    with pytest.raises(ValueError, match="of one kind"):
+        sliced_wasserstein_distance(x, y.numpy())
+    with pytest.raises(TypeError, match=r"mcvar.torch.SlicedWassersteinLoss"):
+        mcvar.sliced_wasserstein(x, y)
+
+
+@pytest.mark.parametrize("sampling", ["orthogonal", "qsw", "rqsw"])
+def test_other_slices(sampling):
+    x, y = np.random.default_rng(0).normal(size=(2, 30, 3))
+    options = {"n_projections": 9, "seed": 1, "log": True, "sampling_slices": sampling}
+    _, log = sliced_wasserstein_distance(x, y, **options)
+    _, again = sliced_wasserstein_distance(x, y, **options | {"seed": 2})
+    np.testing.assert_allclose(np.linalg.norm(log["projections"], axis=0), 1)
+    same = np.array_equal(log["projections"], again["projections"])
+    assert same == (sampling == "qsw")
+    if sampling != "orthogonal":
+        with pytest.raises(ValueError, match="points in d = 3"):
+            sliced_wasserstein_distance(x[:, :2], y[:, :2], sampling_slices=sampling)
