@@ -482,7 +482,7 @@ def _exchanged(found: Combined, other: Combined, columns: BoolArray) -> Combined
         return found
 
     def taken(mine: Any, its: Any) -> FloatArray:
-        return np.where(columns, its, mine)
+        return np.asarray(np.where(columns, its, mine))
 
     scale = np.sqrt(
         np.divide(

@@ -129,6 +129,7 @@ def independent_bar(
         return found
     squares = total(sums.parts).values
     squares = squares if squares.ndim == 1 else np.diagonal(squares)
+    squares = np.maximum(squares, 0.0)  # rounding may leave less than nothing
     root = np.sqrt(squares)
     # Skewness over √n, (Σc³/n)/(Σc²/n)^1.5/√n, in steps that neither over- nor underflow.
     skewness = np.divide(sums.cubes, squares, out=np.zeros_like(root), where=squares > _TINY)

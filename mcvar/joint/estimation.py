@@ -139,8 +139,9 @@ def _group_result(
     if fits.by_draws is not None:
         fallback = joint
         joint = _shrunken(fits.means[list(group.indices)], fits.by_draws[number])
-    chosen = guard(scalar, group, labels, folds, joint, fallback)
-    found = analysed(chosen, group, may_drop=scalar is None)
+    alone = scalar is None
+    chosen = joint if alone else guard(scalar, group, labels, folds, joint, fallback)
+    found = analysed(chosen, group, may_drop=alone)
     of_rows = analysed(replace(chosen, jackknife=np.zeros_like(chosen.jackknife)), group)
     missing = np.maximum(found.combined.variance - of_rows.combined.variance, 0.0)
     is_joint = np.array([name == joint.names[0] for name in chosen.names])

@@ -153,7 +153,7 @@ def _sampled(
     p = pair.p
     sizes = _looks(n, n if rtol is None else max_n)
     run = _Run(pair, root, runner)
-    status: Status = "converged" if rtol is None else "budget"
+    status: Status = "completed" if rtol is None else "budget"
     for size in sizes:
         planned = lay_out(method, size, pair.ndim, pair.n)
         if size > n and run.total_after(planned) > max_n:
