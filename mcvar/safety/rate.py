@@ -1,7 +1,7 @@
 """CrashRate: the answer, frozen."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -139,6 +139,16 @@ class CrashRate:
             ).high
             high = 1.0 if np.isnan(high) else high
         return ConfidenceInterval(max(low, 0.0), min(high, 1.0))
+
+    @property
+    def status(self) -> Literal["completed", "suspect"]:
+        """ "suspect" where there are flags."""
+        return "suspect" if self.flags else "completed"
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The flags."""
+        return self.flags
 
     @property
     def relative_half_width(self) -> float:

@@ -44,7 +44,7 @@ class GradientFlow:
         The cloud after the last step.
     history : ndarray, shape (steps,)
         Loss before each step: an estimate, as noisy as the directions leave it.
-    status : {"converged", "suspect"}
+    status : {"completed", "suspect"}
         "suspect": the loss ended higher than it began.
     reasons : tuple of str
         What is behind `status`, in prose.
@@ -61,7 +61,7 @@ class GradientFlow:
 
     points: FloatArray
     history: FloatArray
-    status: Status = "converged"
+    status: Status = "completed"
     reasons: tuple[str, ...] = ()
 
 
@@ -188,7 +188,7 @@ def gradient_flow(
         if callback is not None and callback(step, points, float(history[step])):
             history = history[: step + 1]
             break
-    status: Status = "converged"
+    status: Status = "completed"
     reasons: tuple[str, ...] = ()
     if history[-1] > _RISEN * max(history[0], 0.0):
         status = "suspect"

@@ -123,7 +123,7 @@ class SlicedReference:
             f, self._theta, self._design, self._control, PairControls(pair, self._root, len(f))
         )
         return report(
-            outcome, described, f, self._theta.copy(), self._design, self.p, self._root, "converged"
+            outcome, described, f, self._theta.copy(), self._design, self.p, self._root, "completed"
         )
 
     def _sort(self, cloud: Cloud) -> SortedRows:

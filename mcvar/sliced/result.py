@@ -79,7 +79,7 @@ class SlicedWasserstein:
 
     @property
     def status(self) -> Status:
-        """ "converged", "budget" or "suspect", as in `mcvar.Estimate`."""
+        """ "completed", "converged", "budget" or "suspect", as in `mcvar.Estimate`."""
         return self.power.status
 
     @property

@@ -143,7 +143,7 @@ class StreamingSliced:
         weighted_costs(x.values, x.levels, y.values, y.levels, self.p, f)
         outcome = crossfit(f, self._theta, self._design.sizes, (Choice(),))
         return report(
-            outcome, "none", f, self._theta.copy(), self._design, self.p, self._root, "converged"
+            outcome, "none", f, self._theta.copy(), self._design, self.p, self._root, "completed"
         )
 
 

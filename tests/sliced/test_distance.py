@@ -214,7 +214,7 @@ def test_result_is_frozen_and_readable(shapes):
     with pytest.raises(ValueError, match="read-only"):
         est.contributions[0] = 0
     assert "SlicedWasserstein(" in repr(est)
-    assert "converged" in repr(est)
+    assert "completed" in repr(est)
     slope = est.value / (2 * est.power.value)
     assert est.standard_error == pytest.approx(slope * est.power.standard_error)
 
