@@ -5,7 +5,8 @@ never on who computes it or when; results are used in the order of the keys. So 
 workers, any order and any crash give the same bits.
 
 * `runner` : sends keys to an executor, bounded in number, and yields results in order.
-* `checkpoint` : one hashed row for each result in an SQLite file, `database`.
+* `checkpoint` : one row for each result in an SQLite file; `recovery` of a damaged one.
+* `store` : the layer of such files: format, digests, locks (`lock`), names and outputs (`files`).
 * `progress`, `status` : what such a file says of its run, as data and as text.
 * `executors` : how many workers there are, and what replaces a pool whose workers died.
 * `fingerprint` : what makes two problems the same.

@@ -165,7 +165,10 @@ class Runner:
         if self.checkpoint is None:
             return None
         arrays = self.checkpoint.get(context, key)
-        return None if arrays is None else job.unpack(arrays)
+        if arrays is None:
+            return None
+        with self.checkpoint.reading(key):
+            return job.unpack(arrays)
 
     def _keep(self, key: Key, context: str, arrays: Arrays) -> None:
         if self.checkpoint is not None:
@@ -226,7 +229,8 @@ class _Flight:
         while self._runner.checkpoint is not None and not self._landed.empty():
             number, _, future = self._landed.get()
             if self._flying.get(number) is future and _error(future) is None:
-                self._runner._keep(self._keys[number], self._context, future.result())
+                key = self._keys[number]
+                self._runner._keep(key, self._context, _answer(future, key))
 
     def _full(self, executor: Executor) -> int:
         """Tasks that keep all workers busy; asked for anew from time to time, as clusters grow."""
@@ -305,7 +309,7 @@ class _Flight:
         error = _error(future)
         if error is None:
             self._losses = 0
-            arrays = future.result()
+            arrays = _answer(future, key)
             runner._keep(key, self._context, arrays)
             self._ready[number] = self._job.unpack(arrays)
         elif executors.is_loss(error):
@@ -348,14 +352,24 @@ def _error(future: Future[Any]) -> BaseException | None:
         return error
 
 
-def _compute(job: Job, key: Key, given: Any) -> Arrays:
-    return job.pack(job(key, given))
+def _answer(future: Future[Any], key: Key) -> Arrays:
+    """Return the arrays that a task came to; TypeError where they are those of another."""
+    answer = future.result()
+    if not (isinstance(answer, tuple) and len(answer) == 2 and answer[0] == key):
+        of = f"that of {answer[0]}" if isinstance(answer, tuple) and answer else repr(answer)[:80]
+        raise TypeError(f"the executor answered {key} with {of}; expected the result of that task.")
+    arrays: Arrays = answer[1]
+    return arrays
+
+
+def _compute(job: Job, key: Key, given: Any) -> tuple[Key, Arrays]:
+    return key, job.pack(job(key, given))
 
 
 _jobs: dict[str, Any] = {}  # of a worker process, by the digest of what they were pickled to
 
 
-def _compute_remotely(digest: str, source: Any, key: Key, given: Any) -> Arrays:
+def _compute_remotely(digest: str, source: Any, key: Key, given: Any) -> tuple[Key, Arrays]:
     """Run a task in a worker process, which unpickles a job once."""
     job = _jobs.get(digest)
     if job is None:

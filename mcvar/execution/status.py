@@ -18,7 +18,8 @@ def as_text(path: str, progress: Progress) -> str:
     if now.get("value") is not None:
         pairs = zip(now["value"], now["standard_error"], strict=True)
         shown = ", ".join(f"{value:.10g} +- {error:.2g}" for value, error in pairs)
-        lines.append(f"  estimate {shown} (one standard error) after {now['n']:,} evaluations")
+        after = now.get("n", now.get("done", 0))
+        lines.append(f"  estimate {shown} (one standard error) after {after:,} evaluations")
     lines += [f"  {reason}" for reason in now.get("reasons", [])]
     damaged = f", {progress.damaged} damaged, which are computed again" if progress.damaged else ""
     return "\n".join([*lines, f"  {progress.tasks:,} results on disk{damaged}"])
