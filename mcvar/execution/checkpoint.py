@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mcvar.exceptions import CheckpointError
@@ -62,11 +63,12 @@ class Checkpoint:
     """
 
     def __init__(self, path: Any, key: str, about: dict[str, Any]) -> None:
-        self.path = resolved(path, "checkpoint", CheckpointError)
+        self._place = resolved(path, "checkpoint", CheckpointError)
+        self.path, self._named = Path(path), f"checkpoint {path}"
         self.recovered = 0  # sound rows taken over from a damaged file
         self._key = key
         self._committed, self._cost, self._dirty = time.monotonic(), 0.0, False
-        lock = take(self.path, CHECKPOINT)
+        lock = take(self._place, CHECKPOINT, self._named)
         try:
             self._store = self._open(about)
         except BaseException:
@@ -87,7 +89,7 @@ class Checkpoint:
         CheckpointError
             A sound row that is no result of a task.
         """
-        with self._store.explained("read"):
+        with self._store.explained("reading"):
             row = self._store.database.execute(
                 "SELECT result, digest FROM task"
                 " WHERE context = ? AND replicate = ? AND start = ? AND count = ?",
@@ -147,7 +149,7 @@ class Checkpoint:
                 if self._dirty:
                     self._commit()
                 self._store.check_present()
-            with contextlib.suppress(CheckpointError), self._store.explained("closed"):
+            with contextlib.suppress(CheckpointError), self._store.explained("closing"):
                 # One file, readable where nothing can be written; a reader may keep it from that.
                 self._store.use_journal("DELETE")
         finally:
@@ -156,7 +158,7 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._store.explained("written"):
+        with self._store.explained("writing"):
             try:
                 yield
             except BaseException:
@@ -176,15 +178,15 @@ class Checkpoint:
         self._cost = self._committed - started
 
     def _open(self, about: dict[str, Any]) -> Store:
-        if recovery.is_due(self.path):
-            self.recovered = recovery.recover(self.path, CHECKPOINT)
-        store = Store(self.path, CHECKPOINT, create=True, write=True)
+        if recovery.is_due(self._place):
+            self.recovered = recovery.recover(self._place, CHECKPOINT)
+        store = Store(self._place, CHECKPOINT, self._named, create=True, write=True)
         try:
             if store.is_new:
                 run = {"key": self._key, "about": about}
                 store.fill(lambda: write_meta(store, "run", run))
             else:
-                with store.explained("opened for writing"):
+                with store.explained("opening"):
                     store.use_journal("WAL")
         except BaseException:
             store.close()
@@ -229,7 +231,7 @@ def read_meta(store: Store, name: str) -> dict[str, Any] | None:
     CheckpointError
         A row whose digest does not hold, or that is not plain data.
     """
-    with store.explained("read"):
+    with store.explained("reading"):
         row = store.database.execute(
             "SELECT value, digest FROM meta WHERE name = ?", (name,)
         ).fetchone()

@@ -49,14 +49,14 @@ def read_progress(path: Any) -> Progress:
     place = resolved(path, "checkpoint", CheckpointError)
     if not place.exists():
         raise CheckpointError(f"there is no checkpoint {path}.")
-    store = Store(place, CHECKPOINT)
+    store = Store(place, CHECKPOINT, f"checkpoint {path}")
     try:
         key, about = read_run(store)
         now = read_meta(store, "now") or {}
         if not _is_state(now):
             raise store.damaged("its row 'now' does not say how far the run is")
         tasks = damaged = 0
-        with store.explained("read"):
+        with store.explained("reading"):
             for *row, kept in store.database.execute("SELECT * FROM task"):
                 tasks += 1
                 damaged += kept != digest(key, "task", *row)
@@ -77,7 +77,9 @@ def stored_about(path: Any) -> dict[str, Any] | None:
     if not place.exists() or place.stat().st_size == 0:
         return None
     try:
-        with contextlib.closing(Store(place, CHECKPOINT, create=True)) as store:
+        with contextlib.closing(
+            Store(place, CHECKPOINT, f"checkpoint {path}", create=True)
+        ) as store:
             return None if store.is_new else read_run(store)[1]
     except CheckpointError:
         run = sound_run(place)  # of a file that is about to be recovered

@@ -45,16 +45,16 @@ def recover(place: Path, layout: Format) -> int:
     fresh = new_file_like(place)
     count = 0
     try:
-        store = Store(fresh, layout, create=True, write=True)
+        store = Store(fresh, layout, f"checkpoint {place}", create=True, write=True)
         try:
             store.fill(lambda: _insert_meta(store, row))
-            with store.explained("recovered"), store.transaction():
+            with store.explained("recovering"), store.transaction():
                 for rows in _sound_tasks(place, key):
                     store.database.executemany(
                         "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?)", rows
                     )
                 count += sum(1 for _ in store.database.execute("SELECT 1 FROM task"))
-            with store.explained("recovered"):
+            with store.explained("recovering"):
                 store.use_journal("DELETE")
         finally:
             store.close()

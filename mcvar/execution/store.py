@@ -79,6 +79,8 @@ class Store:
         Resolved path; None is in memory.
     layout : Format
         What the file must be, or becomes.
+    named : str
+        What errors call it.
     create : bool
         Whether a file that does not exist, or is empty, is made: `fill` then has to be called.
     write : bool
@@ -94,18 +96,24 @@ class Store:
     """
 
     def __init__(
-        self, place: Path | None, layout: Format, *, create: bool = False, write: bool = False
+        self,
+        place: Path | None,
+        layout: Format,
+        named: str,
+        *,
+        create: bool = False,
+        write: bool = False,
     ) -> None:
-        self.place, self._layout = place, layout
+        self.place, self._layout, self._named = place, layout, named
         self.is_former = False
         self._lock: Lock | None = None
         self._connection: sqlite3.Connection | None = None
         name = ":memory:" if place is None else str(place)
         try:
-            with self.explained("opened"):
+            with self.explained("opening"):
                 # Not as a URI: the name is absolute, and begins with no "file:".
                 self._connection = sqlite3.connect(
-                    name, timeout=10.0, isolation_level=None, check_same_thread=False
+                    name, timeout=30.0, isolation_level=None, check_same_thread=False
                 )
                 self.database.execute("PRAGMA trusted_schema = OFF")
                 self.database.execute("PRAGMA cell_size_check = ON")
@@ -118,15 +126,11 @@ class Store:
             self.close()
             raise
 
-    def __str__(self) -> str:
-        noun = self._layout.noun
-        return f"the {noun} in memory" if self.place is None else f"the {noun} {str(self.place)!r}"
-
     @property
     def database(self) -> sqlite3.Connection:
         """The connection; an error where it is closed."""
         if self._connection is None:
-            raise self._layout.error(f"{self} is closed; open it again to continue.")
+            raise self._layout.error(f"{self._named} is closed; open it again to continue.")
         return self._connection
 
     def close(self) -> None:
@@ -148,7 +152,7 @@ class Store:
         """
         if self.place is None or self._lock is not None:
             return
-        self._lock = take(self.place, self._layout)
+        self._lock = take(self.place, self._layout, self._named)
 
     def unlock(self) -> None:
         """Give the right to write back."""
@@ -158,10 +162,12 @@ class Store:
 
     def fill(self, rows: Callable[[], None]) -> None:
         """Make the tables and their first rows, all or nothing."""
-        with self.explained("created"):
+        with self.explained("creating"):
             if self.place is not None:
                 self.use_journal(self._layout.journal)
             with self.transaction():
+                if _objects(self.database):
+                    return  # another process was faster
                 for statement in _statements(self._layout.schema):
                     self.database.execute(statement)
                 mark = f"PRAGMA application_id = {self._layout.application}"
@@ -201,8 +207,8 @@ class Store:
         """Raise an error where the file that is written is no longer the one of its name."""
         if self.place is not None and _identity(self.place) != self._identity:
             raise self._layout.outside(
-                f"{self} was removed or replaced while it was being written; what was written "
-                "since is lost. Run again to make another."
+                f"{self._named} was removed or replaced while it was being written; what was "
+                "written since is lost. Run again to make another."
             )
 
     def _check(self, create: bool) -> bool:
@@ -214,13 +220,16 @@ class Store:
         found = _objects(database)
         if not found and pages <= 1 and application in (0, layout.application):
             if not create:
-                raise layout.error(f"{self} is empty; expected one with something in it.")
+                raise layout.error(f"{self._named} is empty; expected one with something in it.")
             return True
         if application == layout.application and number == layout.number:
             expected = expected_objects(layout.schema)
-            if found != expected:
-                named = {row[1]: row for row in expected ^ found}
-                raise self.damaged(f"not as mcvar made it: see {', '.join(map(repr, named))}")
+            missing = {row for row in expected - found if row[0] != "trigger"}  # which only guard
+            if missing or found - expected:
+                names = ", ".join(
+                    sorted({repr(row[1])[:80] for row in missing | (found - expected)})
+                )
+                raise self.damaged(f"not as mcvar made it: see {names}")
             return False
         if (application, number) == (0, 0) and layout.former:
             self.is_former = found == expected_objects(layout.former)
@@ -233,52 +242,51 @@ class Store:
         noun = self._layout.noun
         if application == self._layout.application:
             return self._layout.error(
-                f"{self} has format {number or 1}; this version of mcvar reads format "
+                f"{self._named} has format {number or 1}; this version of mcvar reads format "
                 f"{self._layout.number}. Continue with the version that wrote it, or use another "
                 "file."
             )
-        return self._layout.error(f"{self} is no {noun} of mcvar; it is left as it is.")
+        return self._layout.error(f"{self._named} is no {noun} of mcvar; it is left as it is.")
 
     def damaged(self, what: Any) -> Exception:
         """The error for a damaged file."""
-        return self._layout.error(f"{self} is damaged ({what}). {self._layout.remedy}")
+        return self._layout.error(f"{self._named} is damaged ({what}). {self._layout.remedy}")
 
     @contextlib.contextmanager
-    def explained(self, verb: str) -> Iterator[None]:
+    def explained(self, doing: str) -> Iterator[None]:
         """Turn SQLite's errors into sentences."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise self.explanation(verb, error) from error
+            raise self.explanation(doing, error) from error
 
-    def explanation(self, verb: str, error: Exception) -> Exception:
-        """The sentence for an error of SQLite, while the file was to be read, say."""
+    def explanation(self, doing: str, error: Exception) -> Exception:
+        """The sentence for an error of SQLite that came while reading, say."""
+        layout, noun = self._layout, self._layout.noun
+        code = getattr(error, "sqlite_errorcode", 0)
         if isinstance(error, sqlite3.IntegrityError):
-            return self._layout.error(
-                f"{self} could not be {verb}: it holds that already ({error}); is another process "
+            return layout.error(
+                f"while {doing}: {self._named} holds that already ({error}); is another process "
                 "at it?"
             )
-        code = getattr(error, "sqlite_errorcode", 0)
         if code == sqlite3.SQLITE_BUSY:
-            return self._layout.error(f"{self} could not be {verb}: it {self._layout.in_use}")
+            return layout.error(f"while {doing}: {self._named} {layout.in_use}")
         if code == sqlite3.SQLITE_NOTADB:
-            noun = self._layout.noun
-            return self._layout.error(
-                f"{self} cannot be read as a {noun}: it is no {noun}, or it is damaged ({error}). "
-                f"{self._layout.remedy}"
+            return layout.error(
+                f"{self._named} cannot be read as a {noun}: it is no {noun}, or it is damaged "
+                f"({error}). {layout.remedy}"
             )
         if code & 0xFF in _OUTSIDE and code != _SHORT_READ:
-            return self._layout.outside(
-                f"{self} could not be {verb}: {error}. What was finished before is kept; free "
-                "space or repair the file system, and run again."
+            return layout.outside(
+                f"while {doing}, {self._named} could not be read or written: {error}. What was "
+                "finished before is kept; free space or repair the file system, and run again."
             )
         return self.damaged(error)
 
 
-def take(place: Path, layout: Format) -> Lock:
+def take(place: Path, layout: Format, named: str) -> Lock:
     """Take the right to write a file."""
-    named = f"the {layout.noun} {str(place)!r}"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         if place.stat().st_nlink > 1:
             raise layout.error(
                 f"{named} has another name (a hard link), by which SQLite could not recover it "

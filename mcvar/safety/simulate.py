@@ -145,7 +145,8 @@ def play(
             status = "timeout" if isinstance(error, TimeoutError) else "died"
         (record,) = batch.records(time.perf_counter() - start)
         message = f"{type(error).__name__}: {error}"
-        return [record._replace(status=status, crash=False, error=message)]
+        states = record.states[: len(record.action)]  # a last one is that of an outcome
+        return [record._replace(status=status, crash=False, states=states, error=message)]
     if batch.error is not None:  # a simulator that swallows exceptions does not swallow this
         raise batch.error
     return batch.records(time.perf_counter() - start)
