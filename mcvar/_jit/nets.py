@@ -8,11 +8,12 @@ conversion, well under a nanosecond a coordinate, and any block can be reached a
 Words become doubles in the open interval (0, 1): the top 52 bits, plus half a unit.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy")
+
+@kernel()
 def sobol_table(columns, shift):
     """The first 256 points of each dimension, digital shift included.
 
@@ -30,7 +31,7 @@ def sobol_table(columns, shift):
     return table
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def fill_sobol(columns, table, start, out):
     """Write points start .. start + n - 1 to `out` (d, n); `start` is a multiple of 256.
 
@@ -53,7 +54,7 @@ def fill_sobol(columns, table, start, out):
                 out[j, first + i] = (np.float64(word) + 0.5) * (1.0 / 4503599627370496.0)
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def fill_lattice(vector, shift, start, tent, out):
     """Write points start .. start + n - 1 of frac(radical_inverse(i) z + shift) to `out` (d, n).
 
