@@ -1,4 +1,4 @@
-"""The command line: ``python -m mcvar estimate | status | safety ...``."""
+"""The command line: ``python -m mcvar estimate | status | recover | safety ...``."""
 
 import argparse
 import importlib
@@ -13,7 +13,7 @@ import numpy as np
 
 import mcvar
 from mcvar.exceptions import LostWorkersError
-from mcvar.execution import read_progress, status
+from mcvar.execution import read_progress, recover, status
 from mcvar.safety.cli import add_commands
 
 _DESCRIPTION = "Monte Carlo integration with control variates."
@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if options.command == "status":
             _show(_status(options))
+            return 0
+        if options.command == "recover":
+            _show(f"{recover(options.checkpoint):,} results are in {options.checkpoint}")
             return 0
         est = _estimate(options)
         text = _as_text(est, options.level)
@@ -118,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     look.add_argument("checkpoint", metavar="FILE")
     look.add_argument("--json", action="store_true", help="print one JSON object")
+    repair = commands.add_parser(
+        "recover",
+        help="take over the sound results of a damaged checkpoint",
+        description="Put a damaged checkpoint aside, and its sound results into a new one.",
+    )
+    repair.add_argument("checkpoint", metavar="FILE")
     add_commands(commands)
     return parser
 

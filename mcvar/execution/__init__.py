@@ -13,7 +13,7 @@ workers, any order and any crash give the same bits.
 * `codec` : arrays to bytes and back, without pickle.
 """
 
-from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.checkpoint import Checkpoint, recover
 from mcvar.execution.fingerprint import fingerprint
 from mcvar.execution.progress import Progress, read_progress, stored_about
 from mcvar.execution.runner import Job, Key, OutOfTimeError, Runner
@@ -27,5 +27,6 @@ __all__ = [
     "Runner",
     "fingerprint",
     "read_progress",
+    "recover",
     "stored_about",
 ]

@@ -37,7 +37,10 @@ CHECKPOINT = Format(
     error=CheckpointError,
     outside=CheckpointError,
     in_use="is in use by another run; wait for it, or use another file.",
-    remedy="It is left as it is. Move it away to start afresh.",
+    remedy=(
+        "It is left as it is. Move it away to start afresh, or take over what can be read: "
+        "python -m mcvar recover FILE."
+    ),
 )
 _COMMITS_SHARE = 50  # one part in so many of the time goes into waiting for the disk
 _logger = logging.getLogger("mcvar")
@@ -212,6 +215,28 @@ class Checkpoint:
         if wrong:
             raise self._store.damaged(f"its run is described without {', '.join(sorted(wrong))}")
         return before
+
+
+def recover(path: Any) -> int:
+    """Put a damaged checkpoint aside, and its sound results into a new one; return their number.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing says any more which problem it belongs to; or a run has it open.
+    """
+    place, named = resolved(path, "checkpoint", CheckpointError), f"checkpoint {path}"
+    if not place.exists():
+        raise CheckpointError(f"there is no checkpoint {path}.")
+    lock = take(place, CHECKPOINT, named)
+    try:
+        if recovery.sound_run(place) is None:
+            raise CheckpointError(
+                f"{named} cannot be recovered: nothing in it says which problem it belongs to."
+            )
+        return recovery.recover(place, CHECKPOINT)
+    finally:
+        lock.release()
 
 
 def write_meta(store: Store, name: str, value: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ _LARGE = 2**27  # bytes beyond which a file is not read through before it is use
 _FILES = ("", "-wal", "-shm")  # of one SQLite database
 _MOST_ATTEMPTS = 2_000  # pages that cannot be read, after which a scan ends
 _AT_ONCE = 200
+_ONWARDS = "SELECT rowid, * FROM task WHERE rowid > ? ORDER BY rowid ASC"
+_BACKWARDS = "SELECT rowid, * FROM task WHERE rowid < ? AND rowid > ? ORDER BY rowid DESC"
 _logger = logging.getLogger("mcvar")
 
 
@@ -123,22 +125,29 @@ def _sound_tasks(place: Path, key: str) -> Iterator[list[tuple[Any, ...]]]:
 
 
 def _readable(database: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Yield rows from the first on, then from the last on; past each bad page by larger steps."""
-    for scan, sign in (
-        ("SELECT rowid, * FROM task WHERE rowid > ? ORDER BY rowid ASC", 1),
-        ("SELECT rowid, * FROM task WHERE rowid < ? ORDER BY rowid DESC", -1),
-    ):
-        at, step = -sign * (2**62), 1
-        for _ in range(_MOST_ATTEMPTS):
-            try:
-                for number, *row in database.execute(scan, (at,)):
-                    at, step = number, 1
-                    yield tuple(row)
-                break
-            except (sqlite3.Error, UnicodeDecodeError):
-                at, step = at + sign * step, 2 * step
-                if abs(at) > 2**62:
-                    break
+    """Yield rows from the first on and, where pages are bad, from the last on as well."""
+    first_bad = 2**62
+    at, step = -first_bad, 1
+    for _ in range(_MOST_ATTEMPTS):
+        try:
+            for number, *row in database.execute(_ONWARDS, (at,)):
+                at, step = number, 1
+                yield tuple(row)
+            break
+        except (sqlite3.Error, UnicodeDecodeError):
+            first_bad = min(first_bad, at)
+            at, step = at + step, 2 * step  # past a bad page by ever larger steps
+    at, step = 2**62, 1
+    for _ in range(_MOST_ATTEMPTS):
+        if at <= first_bad or step > 2**62:
+            break
+        try:
+            for number, *row in database.execute(_BACKWARDS, (at, first_bad)):
+                at, step = number, 1
+                yield tuple(row)
+            break
+        except (sqlite3.Error, UnicodeDecodeError):
+            at, step = at - step, 2 * step
 
 
 def _unused(place: Path) -> str:

@@ -219,6 +219,8 @@ class Store:
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         found = _objects(database)
         if not found and pages <= 1 and application in (0, layout.application):
+            if not _is_blank(self.place):
+                raise self._unknown(0, 0)
             if not create:
                 raise layout.error(f"{self._named} is empty; expected one with something in it.")
             return True
@@ -286,18 +288,19 @@ class Store:
 
 def take(place: Path, layout: Format, named: str) -> Lock:
     """Take the right to write a file."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        if place.stat().st_nlink > 1:
-            raise layout.error(
-                f"{named} has another name (a hard link), by which SQLite could not recover it "
-                "after a crash; copy it instead."
-            )
     try:
-        return Lock(place)
+        lock = Lock(place)
     except BlockingIOError as error:
         raise layout.error(f"{named} {layout.in_use}") from error
     except OSError as error:
         raise layout.outside(f"{named} cannot be written: {error}.") from error
+    if place.exists() and place.stat().st_nlink > 1:
+        lock.release()
+        raise layout.error(
+            f"{named} has another name (a hard link), by which SQLite could not recover it after "
+            "a crash; copy it instead."
+        )
+    return lock
 
 
 def digest(owner: str, table: str, *values: Any) -> bytes:
@@ -310,11 +313,11 @@ def digest(owner: str, table: str, *values: Any) -> bytes:
     """
     # Lengths stand for bytes in the head, so that no two rows have the same text.
     head = repr((owner, table, *(len(v) if type(v) is bytes else [v] for v in values)))
-    found = hashlib.blake2b(head.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES)
+    found = hashlib.sha256(head.encode("utf-8", "surrogatepass"))
     for value in values:
         if type(value) is bytes:
             found.update(value)
-    return found.digest()
+    return found.digest()[:_DIGEST_BYTES]
 
 
 def parsed(text: Any, kind: type = dict) -> Any:
@@ -347,6 +350,14 @@ def _statements(schema: str) -> list[str]:
 def _objects(database: sqlite3.Connection) -> Schema:
     rows = database.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 50")
     return frozenset(rows.fetchall())
+
+
+def _is_blank(place: Path | None) -> bool:
+    """Whether a file without tables is empty, or a database that died young, not a short text."""
+    if place is None or not place.exists() or place.stat().st_size == 0:
+        return True
+    with place.open("rb") as file:
+        return place.stat().st_size >= 512 and file.read(16) == b"SQLite format 3\0"
 
 
 def _identity(place: Path | None) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """Estimates from a log alone: no simulator, no surrogates, only what was written down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from mcvar.safety.log import Log, LogError, LoggedProposal
 from mcvar.safety.rate import CrashRate
 from mcvar.safety.weights import WeightedScenarios, weigh
 
+_FORMER = (
+    "former-log: this log is of version 0.1.0, where only scenarios have checksums; damage to its "
+    "proposals goes unnoticed."
+)
 _ENOUGH = 50  # scenarios of the last proposal at which it has taken over
 _AT_ONCE = 5_000
 
@@ -107,7 +112,7 @@ class LoggedScenarios:
     ) -> CrashRate:
         """Estimate the crash rate; see `estimate`."""
         sample, proposal = self.sample()
-        return estimate_rate(
+        rate = estimate_rate(
             sample,
             control,
             confidence=confidence,
@@ -115,6 +120,7 @@ class LoggedScenarios:
             strata=strata,
             spent=self._read - sample.n,
         )
+        return replace(rate, flags=(*rate.flags, _FORMER)) if self._log.is_former else rate
 
     def history(self, control: str = "auto", looks: int = 24) -> list[tuple[int, CrashRate]]:
         """Return the estimate after so many scenarios of the last proposal, for pictures."""
