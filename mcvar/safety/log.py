@@ -5,12 +5,15 @@ carries a checksum; each transaction ends with a row that says how many there ar
 lost unnoticed. Whoever writes holds a lock on the file.
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from mcvar.execution.files import resolved
 from mcvar.execution.store import Format, Store, digest, parsed
@@ -388,7 +391,8 @@ class Log:
         values = [rows.row_of(record, proposal) for record in records]
         if not values:
             return
-        sealed = [(*row, rows.checksum(self._campaign, row)) for row in values]
+        kept = rows.checksums(self._campaign, values)
+        sealed = [(*row, checksum) for row, checksum in zip(values, kept, strict=True)]
         with self._adding(f"writing scenarios {values[0][0]} to {values[-1][0]}"):
             self._db.executemany(_APPEND, sealed)
 
@@ -403,39 +407,53 @@ class Log:
         end = self.count() if last is None else last
         proposals = self.proposals()
         for start in range(first, end, _AT_ONCE):
-            yield from self._read(start, min(start + _AT_ONCE, end), proposals)
-
-    def _read(self, first: int, end: int, proposals: list[LoggedProposal]) -> list[Record]:
-        """Return the records of scenarios first .. end − 1."""
-        found: list[Record] = []
-        of: dict[int, list[Record]] = {}
-        with self._reading(f"scenarios {first} to {end - 1}"):
-            for *values, kept in self._db.execute(_READ, (first, end)):
-                scenario = first + len(found)
-                if values[0] != scenario:
-                    break
-                # The checksum says that nothing changed; the rest, that a log's process wrote it.
-                if not rows.has_kinds(values) or kept != self._checksum(tuple(values)):
-                    raise self._store.damaged(f"the checksum of scenario {scenario} does not match")
-                number = values[1]
-                if not (0 <= number < len(proposals) and proposals[number].first <= scenario):
-                    raise ValueError(f"scenario {scenario} has no proposal {number}")
-                if number + 1 < len(proposals) and proposals[number + 1].first <= scenario:
-                    raise ValueError(f"scenario {scenario} belongs to a proposal after {number}")
-                found.append(rows.record_of(values, proposals[number].n_surrogates))
-                of.setdefault(number, []).append(found[-1])
-            if len(found) < end - first:
-                raise self._store.damaged(
-                    f"scenario {first + len(found)} is missing, and was there once"
-                )
+            stop = min(start + _AT_ONCE, end)
+            with self._reading(f"scenarios {start} to {stop - 1}"):
+                of: dict[int, list[Record]] = {}
+                for row in self._sound(start, stop, proposals):
+                    n_surrogates = proposals[row[1]].n_surrogates
+                    of.setdefault(row[1], []).append(rows.record_of(row, n_surrogates))
+                for records in of.values():
+                    rows.check_numbers(records)
             for records in of.values():
-                rows.check_numbers(records)
+                yield from records
+
+    def steps(self, first: int, end: int, proposal: LoggedProposal) -> rows.Steps:
+        """Return what estimates use of scenarios first .. end − 1, all of one proposal."""
+        with self._reading(f"scenarios {first} to {end - 1}"):
+            found = self._sound(first, end, self.proposals())
+            return rows.steps_of_rows(found, proposal.n_surrogates)
+
+    def _sound(
+        self, first: int, end: int, proposals: list[LoggedProposal]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of scenarios first .. end − 1, without their checksums, if they hold."""
+        found: list[tuple[Any, ...]] = self._db.execute(_READ, (first, end)).fetchall()
+        numbers = [row[0] for row in found]
+        if numbers != list(range(first, end)):
+            pairs = itertools.zip_longest(range(first, end), numbers)
+            gap = next(expected for expected, number in pairs if expected != number)
+            raise self._store.damaged(f"scenario {gap} is missing, and was there once")
+        # Checksums say that nothing changed; kinds, that a log's own process wrote it.
+        if not rows.have_kinds(found):
+            odd = next(row[0] for row in found if not rows.have_kinds([row]))
+            raise self._store.damaged(f"the checksum of scenario {odd} does not match")
+        kept = self._checksums(found)
+        if kept != [row[12] for row in found]:
+            odd = next(row[0] for row, own in zip(found, kept, strict=True) if row[12] != own)
+            raise self._store.damaged(f"the checksum of scenario {odd} does not match")
+        firsts = [proposal.first for proposal in proposals]
+        expected = np.searchsorted(firsts, numbers, side="right") - 1
+        for at in np.flatnonzero([row[1] for row in found] != expected).tolist():
+            raise ValueError(
+                f"scenario {numbers[at]} has proposal {found[at][1]}; expected {expected[at]}"
+            )
         return found
 
-    def _checksum(self, values: tuple[Any, ...]) -> Any:
+    def _checksums(self, found: list[tuple[Any, ...]]) -> list[Any]:
         if self.is_former:
-            return rows.former_checksum(values)
-        return rows.checksum(self._campaign, values)
+            return [rows.former_checksum(row[:12]) for row in found]
+        return rows.checksums(self._campaign, found)
 
 
 def _owner(campaign: list[tuple[Any, ...]]) -> str:

@@ -11,7 +11,7 @@ from mcvar.safety.controls import InitialCriticality
 from mcvar.safety.estimation import estimate_rate
 from mcvar.safety.log import Log, LogError, LoggedProposal
 from mcvar.safety.rate import CrashRate
-from mcvar.safety.weights import WeightedScenarios, weigh
+from mcvar.safety.weights import WeightedScenarios, joined, weigh_steps
 
 _FORMER = (
     "former-log: this log is of version 0.1.0, where only scenarios have checksums; damage to its "
@@ -76,17 +76,21 @@ class LoggedScenarios:
         proposals, n = self._log.proposals(), self._log.count()
         ends = [*(proposal.first for proposal in proposals[1:]), n]
         for proposal, last in zip(proposals, ends, strict=False):
+            parts = []
             while self._read < min(last, n):
                 end = min(self._read + _AT_ONCE, last, n)
                 description = proposal.description
-                new = weigh(
-                    list(self._log.read(self._read, end)),
-                    np.asarray(description["shares"], dtype=float),
-                    float(description["threshold"]),
+                parts.append(
+                    weigh_steps(
+                        self._log.steps(self._read, end, proposal),
+                        np.asarray(description["shares"], dtype=float),
+                        float(description["threshold"]),
+                    )
                 )
-                known = self._samples.get(proposal.number)
-                self._samples[proposal.number] = new if known is None else known + new
                 self._read = end
+            if parts:
+                known = self._samples.get(proposal.number)
+                self._samples[proposal.number] = joined([*([known] if known else []), *parts])
         return [proposal for proposal in proposals if proposal.number in self._samples]
 
     def weights(self) -> FloatArray:

@@ -1,18 +1,25 @@
 """Rows of a log: what SQLite holds of a scenario, and the checks that it passes when read."""
 
+import hashlib
 import math
+import struct
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from math import nan
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mcvar._typing import BoolArray, FloatArray
-from mcvar.execution.store import digest
+from mcvar._typing import BoolArray, FloatArray, IntArray
 from mcvar.safety.batch import Record
 
 STATUSES = ("ok", "failed", "timeout", "died")
-_KINDS = (int, int, int, str, int, int, bytes, bytes, bytes, float | None, float, str)
+_KINDS: tuple[tuple[type, ...], ...] = (
+    (int,), (int,), (int,), (str,), (int,), (int,), (bytes,), (bytes,), (bytes,),
+    (float, type(None)), (float,), (str,),
+)  # fmt: skip
+_NUMBERS = struct.Struct("<9q2d")
+_DIGEST_BYTES = 16
 _ABOVE_ONE = 1e-5  # by which sums of probabilities, each rounded, may exceed one
 
 
@@ -34,9 +41,25 @@ def row_of(record: Record, proposal: int) -> tuple[Any, ...]:
     )
 
 
-def checksum(owner: str, values: tuple[Any, ...]) -> bytes:
-    """Return the checksum of a row, which covers its campaign and everything in it."""
-    return digest(owner, "scenario", *values)
+def checksums(owner: str, rows: Sequence[Sequence[Any]]) -> list[bytes]:
+    """Return the checksums of rows that have kinds: of campaign, table, key and content.
+
+    It is `digest` with less to do for each of many rows: numbers are packed, not written out, and
+    lengths keep texts and bytes apart.
+    """
+    pack, sha256, head = _NUMBERS.pack, hashlib.sha256, f"{owner} scenario ".encode()
+    found = []
+    for row in rows:
+        number, proposal, component, status, crash, decisions, states, action, taken = row[:9]
+        closest, seconds, error = row[9:12]
+        known, said = status.encode(), error.encode()
+        numbers = pack(
+            number, proposal, component, crash, decisions, len(known), len(states), len(action),
+            len(taken), nan if closest is None else closest, seconds,
+        )  # fmt: skip
+        data = b"".join((head, numbers, known, states, action, taken, said))
+        found.append(sha256(data).digest()[:_DIGEST_BYTES])
+    return found
 
 
 def former_checksum(values: tuple[Any, ...]) -> int:
@@ -48,9 +71,12 @@ def former_checksum(values: tuple[Any, ...]) -> int:
     return found
 
 
-def has_kinds(values: Sequence[Any]) -> bool:
-    """Whether the values of a row have the types that a log's own process writes."""
-    return len(values) == len(_KINDS) and all(map(isinstance, values, _KINDS))
+def have_kinds(rows: Sequence[Sequence[Any]]) -> bool:
+    """Whether the values of rows have the types that a log's own process writes."""
+    columns = zip(*rows, strict=True)
+    return all(
+        set(kinds).issuperset(map(type, of)) for kinds, of in zip(_KINDS, columns, strict=False)
+    )
 
 
 def record_of(values: Sequence[Any], n_surrogates: int) -> Record:
@@ -93,6 +119,88 @@ def record_of(values: Sequence[Any], n_surrogates: int) -> Record:
     )
 
 
+class Steps(NamedTuple):
+    """What estimates use of n scenarios of one proposal.
+
+    Attributes
+    ----------
+    scenario, component : ndarray of int, shape (n,)
+    crash, unknown : ndarray of bool, shape (n,)
+        Outcomes, and whether there is none.
+    decisions : ndarray of int, shape (n,)
+        Number of rows of `taken` for each.
+    taken : ndarray, shape (sum of decisions, 1 + 4 J)
+    error : str
+        What the first failure said.
+    """
+
+    scenario: IntArray
+    component: IntArray
+    crash: BoolArray
+    unknown: BoolArray
+    decisions: IntArray
+    taken: FloatArray
+    error: str
+
+
+def steps_of_records(records: Sequence[Record], n_surrogates: int) -> Steps:
+    """Return what estimates use of records."""
+    width = 1 + 4 * n_surrogates
+    taken = [record.taken.reshape(-1, width) for record in records]
+    return Steps(
+        np.array([record.scenario for record in records], dtype=np.int64),
+        np.array([record.component for record in records], dtype=np.int64),
+        np.array([record.crash for record in records], dtype=bool),
+        np.array([record.status != "ok" for record in records], dtype=bool),
+        np.array([len(record.taken) for record in records], dtype=np.int64),
+        np.concatenate(taken) if taken else np.empty((0, width)),
+        next((record.error for record in records if record.status != "ok"), ""),
+    )
+
+
+def steps_of_rows(rows: Sequence[Sequence[Any]], n_surrogates: int) -> Steps:
+    """Return the same of sound rows; ValueError where one makes no sense.
+
+    All rows are looked at together; one by one only where something is wrong, to name it.
+    """
+    columns = list(zip(*rows, strict=True))
+    number, component, crash, decisions = (
+        np.array(columns[k], dtype=np.int64) for k in (0, 2, 4, 5)
+    )
+    status, states, action, taken, seconds = (columns[k] for k in (3, 6, 7, 8, 10))
+    width = 1 + 4 * n_surrogates
+    unknown = np.array([word != "ok" for word in status], dtype=bool)
+    n_states = decisions + ~unknown
+    sizes = np.array([list(map(len, column)) for column in (states, action, taken)])
+    time = np.array(seconds)
+    good = (
+        set(STATUSES).issuperset(status)
+        and ((crash == 0) | ((crash == 1) & ~unknown)).all()
+        and ((component >= 0) & (component <= n_surrogates)).all()
+        and ((time >= 0) & (time < math.inf)).all()
+        and (decisions >= 0).all()
+        and (sizes[1] == 4 * decisions).all()
+        and (sizes[2] == 8 * width * decisions).all()
+        and (sizes[0] % (8 * np.maximum(n_states, 1)) == 0).all()
+        and ((n_states > 0) | (sizes[0] == 0)).all()
+    )
+    if good:
+        steps = np.frombuffer(b"".join(taken), dtype="<f8").reshape(-1, width)
+        good = _possible(steps).all() and not np.isnan(np.frombuffer(b"".join(states))).any()
+    if not good:
+        check_numbers([record_of(row, n_surrogates) for row in rows])
+        raise ValueError("its rows do not fit together")
+    first = int(unknown.argmax()) if unknown.any() else None
+    error = "" if first is None else rows[first][11]
+    return Steps(number, component, crash == 1, unknown, decisions, steps, error)
+
+
+def _possible(taken: FloatArray) -> BoolArray:
+    """Rows that can have been taken: probabilities and challenges, the action's not zero."""
+    inside = ((taken >= 0) & (taken <= 1 + _ABOVE_ONE)).all(axis=1)
+    return np.asarray(inside & (taken[:, 0] > 0))
+
+
 def check_numbers(records: Sequence[Record]) -> None:
     """Raise ValueError where actions of one proposal were taken with what are no probabilities."""
     states = np.concatenate([np.empty(0), *(record.states.ravel() for record in records)])
@@ -101,9 +209,7 @@ def check_numbers(records: Sequence[Record]) -> None:
     taken = [record.taken for record in records if record.taken.size]
     if not taken:
         return
-    steps = np.concatenate(taken)
-    # The action was drawn, so that its naturalistic probability, column 0, is none of zero.
-    good = ((steps >= 0) & (steps <= 1 + _ABOVE_ONE)).all(axis=1) & (steps[:, 0] > 0)
+    good = _possible(np.concatenate(taken))
     if not good.all():
         _refuse(records, "probabilities and challenges", ~good, [len(r.taken) for r in records])
 

@@ -13,6 +13,7 @@ import pytest
 from mcvar import safety
 from mcvar.__main__ import main
 from mcvar.execution.store import digest
+from mcvar.safety import rows
 from mcvar.safety.log import Log, _owner
 from mcvar.safety.table import export, import_table
 from tests.execution import damage
@@ -101,7 +102,13 @@ def _sealed(database):
     for table, statement in ROWS.items():
         of = "" if table in ("campaign", "extent") else owner
         for number, *row in database.execute(statement).fetchall():
-            database.execute(SEALS[table], (digest(of, table, *row[:-1]), number))
+            if table == "scenario":
+                if not rows.have_kinds([row]):
+                    continue
+                (kept,) = rows.checksums(owner, [row])
+            else:
+                kept = digest(of, table, *row[:-1])
+            database.execute(SEALS[table], (kept, number))
 
 
 @contextlib.contextmanager
@@ -116,7 +123,7 @@ def _unguarded(source, path):
 
 @pytest.mark.parametrize(
     ("where", "number"),
-    damage.chosen(damage.products(list(UPDATES), range(len(damage.ODD_VALUES))), 80, seed=3),
+    damage.chosen(damage.products(list(UPDATES), range(len(damage.ODD_VALUES))), 50, seed=3),
 )
 def test_rows_made_by_hand_are_used_or_refused(source, tmp_path, where, number):
     """Any value in any column, with the checksums that belong to it."""
@@ -129,7 +136,7 @@ def test_rows_made_by_hand_are_used_or_refused(source, tmp_path, where, number):
         _sealed(database)
     for call in (
         lambda: safety.estimate(path),
-        lambda: main(["safety", "report", str(path), str(tmp_path / "report.html")]),
+        lambda: number % 8 == 0 and main(["safety", "report", str(path), str(tmp_path / "a.html")]),
         lambda: export(path, tmp_path / "log.csv"),
         lambda: campaign_of(path, adapt=safety.Adaptation((20,))).close(),
     ):
@@ -146,8 +153,11 @@ def test_rows_made_by_hand_are_used_or_refused(source, tmp_path, where, number):
         ("UPDATE scenario SET decisions = -2 WHERE id = 3", "-2 decisions"),
         ("UPDATE scenario SET decisions = 1099511627776 WHERE id = 3", "decisions; expected"),
         ("UPDATE scenario SET component = 5 WHERE id = 3", "component is 5 of 1"),
-        ("UPDATE scenario SET proposal = 1 WHERE id = 3", "scenario 3 has no proposal 1"),
-        ("UPDATE scenario SET proposal = 0 WHERE id = 30", "belongs to a proposal after 0"),
+        ("UPDATE scenario SET proposal = 1 WHERE id = 3", "scenario 3 has proposal 1; expected 0"),
+        (
+            "UPDATE scenario SET proposal = 0 WHERE id = 30",
+            "scenario 30 has proposal 0; expected 1",
+        ),
         ("UPDATE scenario SET taken = zeroblob(length(taken)) WHERE id = 3", "scenario 3 has prob"),
         ("DELETE FROM scenario WHERE id > 30", "rows of"),
         ("DELETE FROM scenario WHERE id = 30", "scenario 30 is missing"),
