@@ -51,12 +51,15 @@ def checksums(owner: str, rows: Sequence[Sequence[Any]]) -> list[bytes]:
     found = []
     for row in rows:
         number, proposal, component, status, crash, decisions, states, action, taken = row[:9]
-        closest, seconds, error = row[9:12]
-        known, said = status.encode(), error.encode()
-        numbers = pack(
-            number, proposal, component, crash, decisions, len(known), len(states), len(action),
-            len(taken), nan if closest is None else closest, seconds,
-        )  # fmt: skip
+        closest, seconds, text = row[9:12]
+        known, said = status.encode(), text.encode()
+        try:
+            numbers = pack(
+                number, proposal, component, crash, decisions, len(known), len(states),
+                len(action), len(taken), nan if closest is None else closest, seconds,
+            )  # fmt: skip
+        except struct.error as error:
+            raise OverflowError(f"scenario {number} has a number beyond 64 bits") from error
         data = b"".join((head, numbers, known, states, action, taken, said))
         found.append(sha256(data).digest()[:_DIGEST_BYTES])
     return found
