@@ -25,6 +25,8 @@ def resolved(path: Any, what: str, error: type[Exception]) -> Path:
         # In full: SQLite has meanings of its own for ":memory:", "" and "file:...".
         place = Path(path).resolve()
         mode = place.stat().st_mode if place.exists() else stat.S_IFREG
+        if place.is_symlink():  # though links were followed
+            raise OSError("its links make a loop")
     except (OSError, ValueError, RuntimeError) as reason:
         raise error(f"{what} {str(path)!r} is no usable path: {reason}.") from reason
     if stat.S_ISDIR(mode):

@@ -10,7 +10,7 @@ from typing import Any
 
 _ATTEMPTS, _PAUSE = 3, 0.02  # a reader that asks who has the lock has it for a moment
 _held: dict[str, int] = {}  # lock files of this process, by name; and the process they belong to
-_guard = threading.Lock()
+_guard = threading.RLock()  # which may be asked for while garbage is collected
 
 
 class Lock:
@@ -33,18 +33,22 @@ class Lock:
     """
 
     def __init__(self, place: Path) -> None:
-        self._name = f"{place}.lock"
+        self._name, self._process = f"{place}.lock", 0
         with _guard:
             if _held.get(self._name) == os.getpid():
                 raise BlockingIOError(f"{self._name} is locked")
             self._file = _locked(self._name)
-            _held[self._name] = os.getpid()
+            self._process = _held[self._name] = os.getpid()
+
+    def __del__(self) -> None:
+        self.release()
 
     def release(self) -> None:
         """Give the right back."""
         with _guard:
-            if _held.get(self._name) != os.getpid():
+            if self._process != os.getpid():
                 return  # released before; or in a child that was forked, whose lock it never was
+            self._process = 0
             del _held[self._name]
             with contextlib.suppress(OSError):  # an open file cannot be removed everywhere
                 os.unlink(self._name)

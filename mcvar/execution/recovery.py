@@ -137,9 +137,11 @@ def _readable(database: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
         except (sqlite3.Error, UnicodeDecodeError):
             first_bad = min(first_bad, at)
             at, step = at + step, 2 * step  # past a bad page by ever larger steps
+            if at >= 2**62:
+                break
     at, step = 2**62, 1
     for _ in range(_MOST_ATTEMPTS):
-        if at <= first_bad or step > 2**62:
+        if at <= first_bad:
             break
         try:
             for number, *row in database.execute(_BACKWARDS, (at, first_bad)):

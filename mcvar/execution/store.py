@@ -141,6 +141,10 @@ class Store:
             self._connection = None
         self.unlock()
 
+    def __del__(self) -> None:
+        if getattr(self, "_connection", None) is not None:
+            self.close()
+
     def lock(self) -> None:
         """Take the right to write.
 

@@ -16,6 +16,7 @@ from mcvar.__main__ import main
 from mcvar.execution import Checkpoint, read_progress, recover, status
 from mcvar.execution.checkpoint import CHECKPOINT
 from mcvar.execution.files import replacing
+from mcvar.execution.lock import Lock, is_locked
 from mcvar.execution.store import digest, expected_objects
 from tests.execution import damage
 from tests.execution.problems import BOX, smooth
@@ -256,6 +257,28 @@ def test_links_to_one_file_are_one_file(tmp_path):
         first.close()
     assert not read_progress(soft).running
     assert resumed(path) == len(PLACES)
+
+
+@pytest.mark.parametrize("seed", [872])
+def test_row_numbers_beyond_reason_do_not_stop_a_recovery(source, tmp_path, seed):
+    path = tmp_path / "run.sqlite"
+    damage.flipped(source, path, seed)
+    assert 0 <= resumed(path) <= len(PLACES)
+
+
+def test_a_lock_that_nobody_holds_any_more_is_free(tmp_path):
+    first = Lock(tmp_path / "run")
+    with pytest.raises(BlockingIOError):
+        Lock(tmp_path / "run")
+    del first
+    second = Lock(tmp_path / "run")
+    second.release()
+    third = Lock(tmp_path / "run")
+    second.release()
+    assert is_locked(tmp_path / "run")
+    third.release()
+    assert not is_locked(tmp_path / "run")
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="open files can be removed on POSIX")
