@@ -1,4 +1,4 @@
-"""The command line: ``python -m mcvar estimate | status | safety ...``."""
+"""The command line: ``python -m mcvar estimate | status | recover | safety ...``."""
 
 import argparse
 import importlib
@@ -13,10 +13,13 @@ import numpy as np
 
 import mcvar
 from mcvar.exceptions import LostWorkersError
-from mcvar.execution import read_progress, status
+from mcvar.execution import read_progress, recover, status
 from mcvar.safety.cli import add_commands
 
 _DESCRIPTION = "Monte Carlo integration with control variates."
+_EXPLAINED = (
+    ValueError, TypeError, OverflowError, ImportError, OSError, MemoryError, LostWorkersError,
+)  # fmt: skip
 _EPILOG = """\
 examples:
   python -m mcvar estimate mymodule:f --box=0,1 --box=-inf,inf --rtol 1e-4
@@ -40,10 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "safety":
             from mcvar.safety.cli import run_command
 
-            print(run_command(options))
+            _show(run_command(options))
             return 0
         if options.command == "status":
-            print(_status(options))
+            _show(_status(options))
+            return 0
+        if options.command == "recover":
+            _show(f"{recover(options.checkpoint):,} results are in {options.checkpoint}")
             return 0
         est = _estimate(options)
         text = _as_text(est, options.level)
@@ -52,12 +58,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = "; call again to go on" if getattr(options, "checkpoint", None) else ""
         print(f"mcvar: interrupted{again}", file=sys.stderr)
         return 130
-    except (ValueError, TypeError, OverflowError, ImportError, OSError, LostWorkersError) as error:
+    except _EXPLAINED as error:
         notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-        print(f"mcvar: {error}{notes}", file=sys.stderr)
+        what = str(error) or type(error).__name__
+        print(status.printable(f"mcvar: {what}{notes}"), file=sys.stderr)
         return 2
-    print(printed)
+    _show(printed)
     return 0
+
+
+def _show(text: str) -> None:
+    """Print a text, of which files and functions that are not ours may have made parts."""
+    print(status.printable(text))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     look.add_argument("checkpoint", metavar="FILE")
     look.add_argument("--json", action="store_true", help="print one JSON object")
+    repair = commands.add_parser(
+        "recover",
+        help="take over the sound results of a damaged checkpoint",
+        description="Put a damaged checkpoint aside, and its sound results into a new one.",
+    )
+    repair.add_argument("checkpoint", metavar="FILE")
     add_commands(commands)
     return parser
 

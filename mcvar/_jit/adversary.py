@@ -4,14 +4,15 @@ Notation: p naturalistic probabilities of A actions, Q_j(s, a) the challenge of 
 V_j(s) = Σ p Q_j its criticality, q_j the proposal that surrogate j asks for, L_j = Π q_j / p.
 """
 
-import numba
 import numpy as np
+
+from mcvar._jit import kernel
 
 GOOD, BAD_PROBABILITY, BAD_SUM, BAD_CHALLENGE = 0, 1, 2, 3
 _SUM_TOLERANCE = 1e-6
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def choose(p, challenge, epsilon, component, u, threshold, action, taken):
     """Sample one action a row from the proposal of its component; describe what was taken.
 
@@ -79,7 +80,7 @@ def choose(p, challenge, epsilon, component, u, threshold, action, taken):
     return GOOD, 0, 0
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def accumulate(start, taken, share, threshold, weight, ratio, ordinal, value, missed, critical):
     """Weights and controls of n scenarios from their logged steps.
 

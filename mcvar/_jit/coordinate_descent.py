@@ -1,11 +1,12 @@
 """Elastic-net paths by coordinate descent on moments."""
 
 import numpy as np
-from numba import njit
+
+from mcvar._jit import kernel
 
 
 # f8[:, ::1](f8[:, ::1], f8[::1], f8[::1], f8, f8, i8)
-@njit(cache=True, error_model="numpy")
+@kernel()
 def elastic_net_path(gram, cross, penalties, l1_ratio, tolerance, max_sweeps):
     """Minimise b'Gb/2 − c'b + λ(r |b|₁ + (1 − r) |b|²/2) for decreasing λ.
 

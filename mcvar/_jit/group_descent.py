@@ -1,13 +1,14 @@
 """Elastic-net paths of several tasks with a common support, by block coordinate descent."""
 
 import numpy as np
-from numba import njit
+
+from mcvar._jit import kernel
 
 _NEWTON_STEPS = 100
 
 
 # f8[:, :, ::1](f8[:, :, ::1], f8[:, ::1], f8[::1], f8, f8, i8)
-@njit(cache=True, error_model="numpy")
+@kernel()
 def group_elastic_net_path(grams, cross, penalties, l1_ratio, tolerance, max_sweeps):
     """Minimise Σ_t (b_t'G_t b_t/2 − c_t'b_t) + λ(r Σ_j |b_·j| + (1 − r) |b|²/2), λ decreasing.
 

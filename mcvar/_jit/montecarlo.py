@@ -11,10 +11,12 @@ import functools
 import numba
 import numpy as np
 
+from mcvar._jit import kernel
+
 STAGE = 64  # points kept in the first-level cache before they are transposed
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def fill_points(state, out):
     """Fill `out` (d, n) with uniforms on [0, 1), point after point; advance `state` in place.
 

@@ -10,11 +10,12 @@ behind the exponent of 1 they make 1 + m / 2^52, of which 1 less half a unit is 
 over slices, where LLVM sees that no index is negative.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy")
+
+@kernel()
 def fill_sobol(columns, table, start, out, words):
     """Write points start .. start + n - 1 to `out` (d, n); `start` is a multiple of 256.
 
@@ -46,7 +47,7 @@ def fill_sobol(columns, table, start, out, words):
                 u[i] -= 1.0 - 2.0**-53
 
 
-@numba.njit(cache=True, error_model="numpy")
+@kernel()
 def fill_lattice(vector, shift, start, out, words):
     """Write points start .. start + n - 1 of frac(radical_inverse(i) z + shift) to `out` (d, n).
 

@@ -13,6 +13,8 @@ import functools
 import numba
 import numpy as np
 
+from mcvar._jit import kernel
+
 GAP, SPEED, BV_SPEED, LEADER_GAP, ACCELERATION, PHASE, TIME = range(7)
 N_STATE = 7
 
@@ -36,7 +38,7 @@ _NARROW, _WIDE, _WIDE_SHARE = 0.3, 3.5, 0.15
 _CUT_IN_RATE = 0.3
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def intelligent_driver(speed, gap, closing, desired, headway, strongest, comfortable, standstill):
     """Acceleration of the intelligent-driver model (Treiber, Hennecke & Helbing 2000, eq. 3).
 
@@ -51,7 +53,7 @@ def intelligent_driver(speed, gap, closing, desired, headway, strongest, comfort
     return strongest * (1.0 - free * free - near * near)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def intention(gap, speed, bv_speed, leader_gap, phase):
     """Mean acceleration of the BV and its probability of cutting in.
 
@@ -74,7 +76,7 @@ def intention(gap, speed, bv_speed, leader_gap, phase):
     return following, chance
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def probabilities(states, p):
     """Naturalistic probabilities of the BV's actions.
 
@@ -96,7 +98,7 @@ def probabilities(states, p):
         p[i, CUT_IN] = chance
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def sample_action(s, u, v, w):
     """Draw an action of `probabilities` from three uniforms, without computing all of them.
 
@@ -110,7 +112,7 @@ def sample_action(s, u, v, w):
     return int(min(max(np.round((x - LEAST) / STEP), 0.0), N_ACCELERATIONS - 1.0))
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def begin(u, s):
     """Set the first state from four uniforms.
 
@@ -125,7 +127,7 @@ def begin(u, s):
     s[TIME] = 0.0
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def act(s, action):
     """Start the BV's action; return its acceleration.
 
@@ -137,7 +139,7 @@ def act(s, action):
     return LEAST + STEP * action
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def advance(s, acceleration, bv_acceleration):
     """Move all vehicles by one step of 0.2 s; return the time to collision.
 
@@ -160,7 +162,7 @@ def advance(s, acceleration, bv_acceleration):
     return np.inf
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def ended(s):
     """Whether the scenario is over.
 
@@ -169,7 +171,7 @@ def ended(s):
     return (s[PHASE] == 1.0 and s[GAP] <= 0.0) or s[GAP] > EXIT_GAP or s[TIME] >= N_DECISIONS
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def advance_rows(states, rows, acceleration, bv_acceleration, closest, running):
     """`advance` for many scenarios; those that crash stop.
 
@@ -203,7 +205,7 @@ _GONE, _CRASHED, _BEHIND, _PASSING = range(4)  # tables a state may lie in
 _NEGLIGIBLE = 1e-13  # criticality taken for none
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
+@kernel(nogil=True, inline="always")
 def _place(x, grid):
     """Node below x and the share of the next one; x is held within the grid."""
     y = min(max((x - grid[1]) / grid[2], 0.0), grid[0] - 1.000001)
@@ -211,7 +213,7 @@ def _place(x, grid):
     return i, y - i
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _trilinear(flat, cell, a, i, b, j, c):
     """Interpolate in the cell of a flat table with strides (i, j, 1), at shares (a, b, c)."""
     near = (1.0 - c) * flat[cell] + c * flat[cell + 1]
@@ -222,7 +224,7 @@ def _trilinear(flat, cell, a, i, b, j, c):
     return near + a * (far - near)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def respond(s, following, free):
     """Acceleration of a tabulated driver.
 
@@ -237,7 +239,7 @@ def respond(s, following, free):
     return _trilinear(following, cell, a, SPEEDS[0] * CLOSINGS[0], b, CLOSINGS[0], c)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def foresee(s, action, following, free):
     """Play one decision with a tabulated driver, in place.
 
@@ -251,13 +253,13 @@ def foresee(s, action, following, free):
     s[TIME] += 1.0
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _fourth_power(x):
     x *= x
     return x * x
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _locate(s):
     """Where a state lies in the tables, whatever the time: table, cell, shares of its next nodes.
 
@@ -283,7 +285,7 @@ def _locate(s):
     return _PASSING, cell, a, b, c, d
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _look_up(table, cell, a, b, c, d, passing, behind):
     """Crash probability at what `_locate` found, from the tables of one time.
 
@@ -306,7 +308,7 @@ def _look_up(table, cell, a, b, c, d, passing, behind):
     return root * root
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def criticality(s, passing, behind):
     """Tabulated crash probability at a state.
 
@@ -317,7 +319,7 @@ def criticality(s, passing, behind):
     return _look_up(table, cell, a, b, c, d, passing[t], behind[t])
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def challenge(states, following, free, passing, behind, out):
     """Crash probability after each action, Q(s, a), for a tabulated driver.
 
@@ -356,7 +358,7 @@ def challenge(states, following, free, passing, behind, out):
             out[i, action] = criticality(s, passing, behind)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def solve(following, free, passing, behind):
     """Fill the tables of crash probabilities, backwards in time.
 
@@ -394,7 +396,7 @@ def solve(following, free, passing, behind):
     _backwards(nodes, following, free, passing, behind, passing)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _backwards(nodes, following, free, passing, behind, flat):
     """Dynamic programming over one grid; `flat` is the table that is filled, by time and node."""
     n = len(nodes)

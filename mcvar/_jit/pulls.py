@@ -7,11 +7,12 @@ where the points came from, so that one matrix product turns those of many direc
 gradient. Every kernel releases the GIL.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
+
+@kernel(nogil=True, inline="always")
 def _slope(t, p):
     """|t|^{p−1} sgn t, without the cost of ``pow`` for the exponents that matter most."""
     if p == 2.0:
@@ -21,7 +22,7 @@ def _slope(t, p):
     return np.sign(t) * abs(t) ** (p - 1.0)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def equal_pulls(x, order, y, p, costs, pulls):
     """Costs and pulls of two clouds of the same size and uniform weights.
 
@@ -43,7 +44,7 @@ def equal_pulls(x, order, y, p, costs, pulls):
         costs[row] = total / n
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def pattern_pulls(x, order, y, i_of, j_of, mass, p, costs, pulls):
     """Costs and pulls over pieces of mass that are the same for every direction.
 
@@ -66,7 +67,7 @@ def pattern_pulls(x, order, y, i_of, j_of, mass, p, costs, pulls):
         costs[row] = total
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def weighted_pulls(x, x_levels, order, y, y_levels, p, costs, pulls):
     """Costs and pulls from cumulative weights, whose last level in a row is exactly 1.
 

@@ -1,10 +1,11 @@
 """Weighted reservoir sampling in one pass, and the density of the proposal around what is kept."""
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+
+@kernel(nogil=True)
 def keep(costs, ages, uniforms, decay, size, kept, weights):
     """Keep `size` of the candidates, with probabilities that grow with their weights.
 
@@ -37,7 +38,7 @@ def keep(costs, ages, uniforms, decay, size, kept, weights):
     return 1.0 / squares
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def mixture_density(theta, centres, weights, stretch, out):
     """Density, relative to the uniform law, of a mixture of angular Gaussian laws of lines.
 

@@ -4,11 +4,12 @@ Parametrised by its derivative at equally spaced u, the map needs neither a sear
 a division: one multiplication finds the bin, and point and derivative are polynomials in it.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+
+@kernel(nogil=True)
 def move_points(start, slope, u, x, weight):
     """Write moved points to `x` (d, n), and the product of the derivatives to `weight` (n,).
 

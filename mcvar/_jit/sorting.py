@@ -13,17 +13,18 @@ Where values crowd into few cells (heavy tails), the insertion pass gives up and
 Cells and places are unsigned, which spares each access a test for negative indices.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+
+@kernel(nogil=True)
 def _flip(bits, magnitude):
     """Integer in the order of the floats with these bits; its own inverse."""
     return bits ^ (magnitude if bits < 0 else 0)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _extremes(bits, ends):
     """Write the bits of the least and the greatest value of a row to `ends`, given those of all.
 
@@ -40,7 +41,7 @@ def _extremes(bits, ends):
     ends[1] = _flip(most, magnitude)
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _count(v, low, scale, cells, start):
     """Write the cell of every value, and where each cell begins in sorted order.
 
@@ -58,7 +59,7 @@ def _count(v, low, scale, cells, start):
         before += count
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _insert(v, most_moves):
     """Sort a nearly sorted row; False after more than `most_moves` moves, with values kept.
 
@@ -79,7 +80,7 @@ def _insert(v, most_moves):
     return True
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def sort_rows(rows, bits, size, most_moves):
     """Sort each row in place, in one pass over `size` cells.
 
@@ -123,7 +124,7 @@ def sort_rows(rows, bits, size, most_moves):
     return -1
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def sort_carrying_rows(rows, bits, labels, size, most_moves, carried):
     """Sort each row in place, and write the labels of its values in their order to `carried`.
 
@@ -185,7 +186,7 @@ def sort_carrying_rows(rows, bits, labels, size, most_moves, carried):
     return -1
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def accumulate_rows(weights):
     """Turn each row of weights into cumulative ones in place; the last is made exactly 1.
 
@@ -199,7 +200,7 @@ def accumulate_rows(weights):
         weights[row, -1] = 1.0
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def sort_long_rows(rows, bits, digits, most_moves):
     """Sort each row in place, in two passes over `digits` bits each.
 

@@ -5,10 +5,10 @@ come from one matrix product, and κ's derivatives from vectorised exponentials,
 is left, some thirty operations an entry, is done here in one pass over the tile.
 """
 
-import numba
+from mcvar._jit import kernel
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def first_order(t, kappa, dots, own_rows, own_columns, g_rows, g_columns, d, out):
     """Write g g' [−4κ''t − 2dκ' − 2κ'(s − s')·r + κ s·s'] for every pair of a tile.
 
@@ -31,7 +31,7 @@ def first_order(t, kappa, dots, own_rows, own_columns, g_rows, g_columns, d, out
             out[i, j] = g_rows[i] * g_columns[j] * value
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def second_order(
     t, kappa, dots, own_rows, own_columns, g_rows, g_columns, c_rows, c_columns, d, out
 ):
@@ -65,7 +65,7 @@ def second_order(
             out[i, j] = g_rows[i] * g_columns[j] * value
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def first_order_slope(t, kappa, dots, own_rows, own_columns, g_rows, g_columns, d, out):
     """Write the derivative of `first_order` with respect to log ℓ, at points that stay.
 
@@ -91,7 +91,7 @@ def first_order_slope(t, kappa, dots, own_rows, own_columns, g_rows, g_columns, 
             out[i, j] = g_rows[i] * g_columns[j] * value
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def second_order_slope(
     t, kappa, dots, own_rows, own_columns, g_rows, g_columns, c_rows, c_columns, d, out
 ):

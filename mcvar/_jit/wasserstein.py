@@ -7,11 +7,12 @@ Sums run in short blocks of interleaved partial sums: the rounding error then gr
 of blocks, and the processor overlaps the additions.
 """
 
-import numba
 import numpy as np
 
+from mcvar._jit import kernel
 
-@numba.njit(cache=True, error_model="numpy", nogil=True, inline="always")
+
+@kernel(nogil=True, inline="always")
 def _power(t, p):
     """|t|^p, without the cost of ``pow`` for the exponents that matter most."""
     if p == 2.0:
@@ -21,7 +22,7 @@ def _power(t, p):
     return abs(t) ** p
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def equal_costs(x, y, p, out):
     """Mean of |x − y|^p along each row, for two clouds of the same size and uniform weights.
 
@@ -45,7 +46,7 @@ def equal_costs(x, y, p, out):
         out[row] = total / n
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def uniform_pattern(n, m):
     """How n and m equally heavy sorted points share their mass: the same for every direction.
 
@@ -74,7 +75,7 @@ def uniform_pattern(n, m):
     return i_of[:pieces].copy(), j_of[:pieces].copy(), mass[:pieces].copy()
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def pattern_costs(x, y, i_of, j_of, mass, p, out):
     """Sum of mass · |x_i − y_j|^p along each row, over the pieces of `uniform_pattern`.
 
@@ -101,7 +102,7 @@ def pattern_costs(x, y, i_of, j_of, mass, p, out):
         out[row] = total
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def _piece(x, u, y, v, i, j, level, p):
     """Cost of the next piece of mass, the places after it and the level where it ends.
 
@@ -114,7 +115,7 @@ def _piece(x, u, y, v, i, j, level, p):
     return cost, i_next, j_next, upper
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def weighted_costs(x, x_levels, y, y_levels, p, out):
     """Integral of |F_X⁻¹ − F_Y⁻¹|^p along each row, from cumulative weights.
 
@@ -146,7 +147,7 @@ def weighted_costs(x, x_levels, y, y_levels, p, out):
         out[twin] = total1
 
 
-@numba.njit(cache=True, error_model="numpy", nogil=True)
+@kernel(nogil=True)
 def permuted_costs(values, order, labels, i_of, j_of, mass, p, out):
     """Add to `out` the costs of relabelled pooled points, summed over directions.
 

@@ -5,7 +5,8 @@ never on who computes it or when; results are used in the order of the keys. So 
 workers, any order and any crash give the same bits.
 
 * `runner` : sends keys to an executor, bounded in number, and yields results in order.
-* `checkpoint` : one hashed row for each result in an SQLite file, `database`.
+* `checkpoint` : one row for each result in an SQLite file; `recovery` of a damaged one.
+* `store` : the layer of such files: format, digests, locks (`lock`), names and outputs (`files`).
 * `progress`, `status` : what such a file says of its run, as data and as text.
 * `clock` : the time that a run was given, from its first task on.
 * `executors` : how many workers there are, and what replaces a pool whose workers died.
@@ -14,7 +15,7 @@ workers, any order and any crash give the same bits.
 * `codec` : arrays to bytes and back, without pickle.
 """
 
-from mcvar.execution.checkpoint import Checkpoint
+from mcvar.execution.checkpoint import Checkpoint, recover
 from mcvar.execution.clock import OutOfTimeError
 from mcvar.execution.failure import Failure
 from mcvar.execution.fingerprint import fingerprint
@@ -31,5 +32,6 @@ __all__ = [
     "Runner",
     "fingerprint",
     "read_progress",
+    "recover",
     "stored_about",
 ]

@@ -1,38 +1,47 @@
-"""A run on disk: one hashed row for each finished task, in an SQLite file.
+"""A run on disk: one row for each finished task, in an SQLite file.
 
-A row is used only if its digest holds, so that a torn or damaged file costs the rows it lost and
-nothing else; damaged files are put aside, never written to.
+A row is used only if its digest holds: a damaged one is computed again. The row that says which
+problem the file belongs to is needed, and its loss is an error. What was committed survives a
+crash of the process or of the machine.
 """
 
 import contextlib
 import json
 import logging
-import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mcvar.exceptions import CheckpointError
+from mcvar.execution import recovery
 from mcvar.execution.codec import Arrays, decode, encode
-from mcvar.execution.database import (
-    APPLICATION,
-    ERRORS,
-    FILES,
-    OUTSIDE,
-    as_path,
-    configure,
-    connect,
-    digest,
-    is_empty,
-    lock,
-    read_meta,
-    sound_rows,
-    unused,
-)
+from mcvar.execution.files import resolved
+from mcvar.execution.store import Format, Store, digest, parsed, take
 
-_FORMAT = 1
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB NOT NULL)
+
+CREATE TABLE task (
+    context TEXT NOT NULL, replicate INTEGER NOT NULL, start INTEGER NOT NULL,
+    count INTEGER NOT NULL, result BLOB NOT NULL, digest BLOB NOT NULL,
+    PRIMARY KEY (context, replicate, start, count)
+)
+"""
+CHECKPOINT = Format(
+    noun="checkpoint",
+    application=0x6D637672,  # "mcvr"
+    number=2,
+    schema=_SCHEMA,
+    journal="WAL",
+    error=CheckpointError,
+    outside=CheckpointError,
+    in_use="is in use by another run; wait for it, or use another file.",
+    remedy=(
+        "It is left as it is. Move it away to start afresh, or take over what can be read: "
+        "python -m mcvar recover FILE."
+    ),
+)
 _COMMITS_SHARE = 50  # one part in so many of the time goes into waiting for the disk
 _logger = logging.getLogger("mcvar")
 
@@ -52,55 +61,78 @@ class Checkpoint:
     Raises
     ------
     CheckpointError
-        Another problem, another format, a file that is no checkpoint, a directory that cannot be
-        written, a full disk, or a run that another process has open.
+        Another problem, another format, a file that is no checkpoint or is damaged, a directory
+        that cannot be written, a full disk, or a run that another process has open.
     """
 
     def __init__(self, path: Any, key: str, about: dict[str, Any]) -> None:
-        self.path = as_path(path)
+        self._place = resolved(path, "checkpoint", CheckpointError)
+        self.path, self._named = Path(path), f"checkpoint {path}"
         self.recovered = 0  # sound rows taken over from a damaged file
-        if self.path.is_dir():
-            raise CheckpointError(f"checkpoint {self.path} is a directory; expected a file name.")
+        self._key = key
         self._committed, self._cost, self._dirty = time.monotonic(), 0.0, False
-        self._lock = lock(self.path)
+        lock = take(self._place, CHECKPOINT, self._named)
         try:
-            self._database = self._open()
-            self.about = self._agree(key, about)
+            self._store = self._open(about)
+        except BaseException:
+            lock.release()
+            raise
+        self._lock = lock
+        try:
+            self.about = self._agree(about)
         except BaseException:
             self.close()
             raise
 
     def get(self, context: str, place: tuple[int, int, int]) -> dict[str, Any] | None:
-        """Return the arrays of a task, or None where the file has none that are sound."""
-        with self._told("read"):
-            row = self._database.execute(
+        """Return the arrays of a task, or None where the file has none that are sound.
+
+        Raises
+        ------
+        CheckpointError
+            A sound row that is no result of a task.
+        """
+        with self._store.explained("reading"):
+            row = self._store.database.execute(
                 "SELECT result, digest FROM task"
                 " WHERE context = ? AND replicate = ? AND start = ? AND count = ?",
                 (context, *place),
             ).fetchone()
         if row is None:
             return None
-        if row[1] != digest(context, place, row[0]):
+        if row[1] != digest(self._key, "task", context, *place, row[0]):
             _logger.warning("checkpoint %s: damaged row %s is computed again", self.path, place)
             return None
-        return decode(row[0])
+        with self.reading(place):
+            return decode(row[0])
+
+    @contextlib.contextmanager
+    def reading(self, place: tuple[int, int, int]) -> Iterator[None]:
+        """Errors of whatever reads a result become CheckpointError."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise self._store.damaged(
+                f"the row {tuple(place)} is sound, and no result: {type(error).__name__}: {error}"
+            ) from error
 
     def put(self, context: str, place: tuple[int, int, int], arrays: Arrays) -> None:
         """Keep the arrays of a task."""
         result = encode(arrays)
-        with self._told("written"):
+        kept = digest(self._key, "task", context, *place, result)
+        with self._writing():
             self._begin()
-            self._database.execute(
+            self._store.database.execute(
                 "INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?)",
-                (context, *place, result, digest(context, place, result)),
+                (context, *place, result, kept),
             )
         self.settle()
 
     def report(self, **now: Any) -> None:
         """Keep what `status` shows."""
-        with self._told("written"):
+        with self._writing():
             self._begin()
-            self._write_meta("now", now)
+            write_meta(self._store, "now", now)
         self.settle()
 
     def settle(self, *, now: bool = False) -> None:
@@ -110,131 +142,64 @@ class Checkpoint:
         """
         waited = time.monotonic() - self._committed
         if self._dirty and (now or waited >= _COMMITS_SHARE * self._cost):
-            with self._told("written"):
+            with self._writing():
                 self._commit()
 
     def close(self) -> None:
         """Commit, and let others have the file."""
-        database = getattr(self, "_database", None)
         try:
-            if database is not None:
-                with self._told("written"):
-                    if self._dirty:
-                        self._commit()
+            with self._writing():
+                if self._dirty:
+                    self._commit()
+                self._store.check_present()
+            with contextlib.suppress(CheckpointError), self._store.explained("closing"):
+                # One file, readable where nothing can be written; a reader may keep it from that.
+                self._store.use_journal("DELETE")
         finally:
-            if database is not None:
-                with contextlib.suppress(*ERRORS):
-                    database.close()
-            self._lock.close()
+            self._store.close()
+            self._lock.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._store.explained("writing"):
+            try:
+                yield
+            except BaseException:
+                self._dirty = self._dirty and self._store.database.in_transaction
+                raise
 
     def _begin(self) -> None:
         if not self._dirty:
-            self._database.execute("BEGIN IMMEDIATE")
+            self._store.begin()
             self._dirty = True
 
     def _commit(self) -> None:
         self._dirty = False
         started = time.monotonic()
-        self._database.execute("COMMIT")
+        self._store.commit()
         self._committed = time.monotonic()
         self._cost = self._committed - started
 
-    @contextlib.contextmanager
-    def _told(self, verb: str) -> Iterator[None]:
+    def _open(self, about: dict[str, Any]) -> Store:
+        if recovery.is_due(self._place):
+            self.recovered = recovery.recover(self._place, CHECKPOINT)
+        store = Store(self._place, CHECKPOINT, self._named, create=True, write=True)
         try:
-            yield
-        except ERRORS as error:
-            self._dirty = False
-            raise CheckpointError(
-                f"checkpoint {self.path} could not be {verb}: {error}. What was finished before "
-                "is kept; free space or mend the file system, and call again."
-            ) from error
+            if store.is_new:
+                run = {"key": self._key, "about": about}
+                store.fill(lambda: write_meta(store, "run", run))
+            else:
+                with store.explained("opening"):
+                    store.use_journal("WAL")
+        except BaseException:
+            store.close()
+            raise
+        return store
 
-    def _open(self) -> sqlite3.Connection:
-        if is_empty(self.path):
-            return self._create(self.path)
-        with contextlib.ExitStack() as unusable:
-            try:
-                database = connect(self.path)
-                unusable.callback(database.close)
-                (application,) = database.execute("PRAGMA application_id").fetchone()
-                empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-                ours = application == APPLICATION or empty  # whoever made it may have died early
-                if ours and database.execute("PRAGMA quick_check").fetchall() == [("ok",)]:
-                    with self._told("opened for writing"):
-                        configure(database)
-                    unusable.pop_all()
-                    return database
-            except ERRORS as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF in OUTSIDE:
-                    raise CheckpointError(
-                        f"checkpoint {self.path} cannot be opened: {error}."
-                    ) from error
-        return self._recover()
-
-    def _create(self, path: Path) -> sqlite3.Connection:
-        with contextlib.ExitStack() as unusable:
-            try:
-                database = connect(path)
-                unusable.callback(database.close)
-                configure(database)
-            except ERRORS as error:
-                raise CheckpointError(f"checkpoint {path} cannot be created: {error}.") from error
-            unusable.pop_all()
-        return database
-
-    def _recover(self) -> sqlite3.Connection:
-        """Put the damaged file aside, and its sound rows into a new one."""
-        meta, tasks = sound_rows(self.path)
-        if not meta:
-            raise CheckpointError(
-                f"{self.path} is no checkpoint, or nothing in it can be read any more: it is left "
-                "as it is. Move it away to start afresh."
-            )
-        fresh = Path(f"{self.path}.recovered")
-        for suffix in FILES:
-            Path(f"{fresh}{suffix}").unlink(missing_ok=True)
-        with (
-            contextlib.closing(self._create(fresh)) as database,
-            self._told("recovered"),
-        ):
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", meta)
-            database.executemany("INSERT OR REPLACE INTO task VALUES (?, ?, ?, ?, ?, ?)", tasks)
-            database.execute("COMMIT")
-        aside = unused(self.path)
-        for suffix in FILES:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
-        os.replace(fresh, self.path)
-        database = connect(self.path)
-        configure(database)
-        self.recovered = len(tasks)
-        _logger.warning(
-            "checkpoint %s was damaged: %d sound results are used; the old file is %s",
-            self.path,
-            len(tasks),
-            aside,
-        )
-        return database
-
-    def _agree(self, key: str, about: dict[str, Any]) -> dict[str, Any]:
+    def _agree(self, about: dict[str, Any]) -> dict[str, Any]:
         """Refuse another problem; return what the first run said of itself."""
-        with self._told("read"):
-            stored = read_meta(self._database, "run")
-        if stored is None:
-            stored = {"format": _FORMAT, "key": key, "about": about}
-            with self._told("written"):
-                self._begin()
-                self._write_meta("run", stored)
-                self._commit()
-        if stored["format"] != _FORMAT:
-            raise CheckpointError(
-                f"checkpoint {self.path} has format {stored['format']}; this version reads "
-                f"{_FORMAT}."
-            )
-        if stored["key"] != key:
-            before = stored["about"]
+        key, before = read_run(self._store)
+        if key != self._key:
             differ = sorted(name for name in about if about[name] != before.get(name))
             what = "; ".join(f"{name} was {before.get(name)!r}" for name in differ) or (
                 "its functions, or data that they hold, have changed; objects that count or cache "
@@ -244,12 +209,73 @@ class Checkpoint:
                 f"checkpoint {self.path} belongs to another problem ({what}); use another file, "
                 "or remove this one."
             )
-        found: dict[str, Any] = stored["about"]
-        return found
+        # What later runs read of it has to be what such a run wrote.
+        given = json.loads(json.dumps(about))
+        wrong = {name for name in given if type(before.get(name)) is not type(given[name])}
+        if wrong:
+            raise self._store.damaged(f"its run is described without {', '.join(sorted(wrong))}")
+        return before
 
-    def _write_meta(self, name: str, value: dict[str, Any]) -> None:
-        text = json.dumps(value)
-        self._database.execute(
-            "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)",
-            (name, text, digest(name, (0, 0, 0), text.encode())),
-        )
+
+def recover(path: Any) -> int:
+    """Put a damaged checkpoint aside, and its sound results into a new one; return their number.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing says any more which problem it belongs to; or a run has it open.
+    """
+    place, named = resolved(path, "checkpoint", CheckpointError), f"checkpoint {path}"
+    if not place.exists():
+        raise CheckpointError(f"there is no checkpoint {path}.")
+    lock = take(place, CHECKPOINT, named)
+    try:
+        if recovery.sound_run(place) is None:
+            raise CheckpointError(
+                f"{named} cannot be recovered: nothing in it says which problem it belongs to."
+            )
+        return recovery.recover(place, CHECKPOINT)
+    finally:
+        lock.release()
+
+
+def write_meta(store: Store, name: str, value: dict[str, Any]) -> None:
+    """Keep plain data under a name."""
+    text = json.dumps(value)
+    store.database.execute(
+        "INSERT OR REPLACE INTO meta VALUES (?, ?, ?)",
+        (name, text, digest("", "meta", name, text)),
+    )
+
+
+def read_meta(store: Store, name: str) -> dict[str, Any] | None:
+    """Return what is kept under a name, or None where nothing is.
+
+    Raises
+    ------
+    CheckpointError
+        A row whose digest does not hold, or that is not plain data.
+    """
+    with store.explained("reading"):
+        row = store.database.execute(
+            "SELECT value, digest FROM meta WHERE name = ?", (name,)
+        ).fetchone()
+    if row is None:
+        return None
+    if row[1] != digest("", "meta", name, row[0]):
+        raise store.damaged(f"the digest of its row {name!r} does not hold")
+    try:
+        found: dict[str, Any] = parsed(row[0])
+    except ValueError as error:
+        raise store.damaged(f"its row {name!r}: {error}") from error
+    return found
+
+
+def read_run(store: Store) -> tuple[str, dict[str, Any]]:
+    """Return the problem that a checkpoint belongs to, and what its first run said of itself."""
+    run = read_meta(store, "run")
+    if run is None:
+        raise store.damaged("the row that says which problem it belongs to is missing")
+    if not (isinstance(run.get("key"), str) and isinstance(run.get("about"), dict)):
+        raise store.damaged("its row 'run' has no key, or no description")
+    return run["key"], run["about"]

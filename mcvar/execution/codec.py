@@ -1,11 +1,14 @@
 """Arrays to bytes and back: what a checkpoint holds is data, and reading it runs nothing."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from mcvar.execution.store import parsed
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _KINDS = "biufcSU"  # dtype kinds that are plain data
@@ -28,20 +31,38 @@ def encode(arrays: Arrays) -> bytes:
     return json.dumps(described, separators=(",", ":")).encode() + b"\n" + b"".join(data)
 
 
-def decode(blob: bytes) -> dict[str, npt.NDArray[Any]]:
+def decode(blob: Any) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays that `encode` was given; ValueError where the bytes are not its own."""
+    if not isinstance(blob, bytes):
+        raise ValueError(f"{type(blob).__name__} where bytes were expected")
     head, line, data = blob.partition(b"\n")
     if not line:
         raise ValueError("no header line")
-    arrays, start = {}, 0
-    for name, kind, shape in json.loads(head):
-        dtype = np.dtype(kind)
-        if dtype.kind not in _KINDS:
-            raise ValueError(f"{name!r} claims dtype {kind}, which is not plain data")
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        part = data[start : start + size]
-        arrays[name] = np.frombuffer(part, dtype).reshape(shape).copy()
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    start = 0
+    for described in parsed(head.decode(), list):
+        name, dtype, shape = _described(described)
+        size = math.prod(shape) * dtype.itemsize
+        if name in arrays or start + size > len(data):
+            raise ValueError(f"{name!r} is there twice, or has no data")
+        arrays[name] = np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape).copy()
         start += size
     if start != len(data):
         raise ValueError(f"{len(data)} bytes where the header describes {start}")
     return arrays
+
+
+def _described(entry: Any) -> tuple[str, np.dtype[Any], list[int]]:
+    """Return name, type and shape of an array; ValueError where they are none."""
+    if not (isinstance(entry, list) and list(map(type, entry)) == [str, str, list]):
+        raise ValueError(f"{str(entry)[:80]} where [name, dtype, shape] was expected")
+    name, kind, shape = entry
+    try:
+        dtype = np.dtype(kind)
+    except (TypeError, SyntaxError, ValueError) as error:
+        raise ValueError(f"{kind[:80]!r} is no dtype") from error
+    if dtype.kind not in _KINDS or dtype.str != kind:
+        raise ValueError(f"{name!r} claims dtype {kind[:80]}, which is not plain data")
+    if not all(type(side) is int and 0 <= side < 2**63 for side in shape):
+        raise ValueError(f"{name!r} claims the shape {str(shape)[:80]}")
+    return name, dtype, shape

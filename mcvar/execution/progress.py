@@ -1,19 +1,16 @@
 """What a checkpoint says of its run, without disturbing it."""
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from mcvar.exceptions import CheckpointError
-from mcvar.execution.database import (
-    ERRORS,
-    as_path,
-    connect,
-    digest,
-    is_empty,
-    is_locked,
-    read_meta,
-)
+from mcvar.execution.checkpoint import CHECKPOINT, read_meta, read_run
+from mcvar.execution.files import resolved
+from mcvar.execution.lock import is_locked
+from mcvar.execution.recovery import sound_run
+from mcvar.execution.store import Store, digest
 
 
 @dataclass(frozen=True)
@@ -47,32 +44,67 @@ def read_progress(path: Any) -> Progress:
     Raises
     ------
     CheckpointError
-        No such file, or no checkpoint of mcvar.
+        No such file, no checkpoint of mcvar, or a damaged one.
     """
-    place = as_path(path)
-    if not place.is_file():
-        raise CheckpointError(f"there is no checkpoint {place}.")
+    place = resolved(path, "checkpoint", CheckpointError)
+    if not place.exists():
+        raise CheckpointError(f"there is no checkpoint {path}.")
+    store = Store(place, CHECKPOINT, f"checkpoint {path}")
     try:
-        with contextlib.closing(connect(place)) as database:
-            database.execute("PRAGMA query_only = 1")
-            stored, now = read_meta(database, "run"), read_meta(database, "now")
-            tasks = damaged = 0
-            for *row, kept in database.execute("SELECT * FROM task"):
+        key, about = read_run(store)
+        now = read_meta(store, "now") or {}
+        if not _is_state(now):
+            raise store.damaged("its row 'now' does not say how far the run is")
+        tasks = damaged = 0
+        with store.explained("reading"):
+            for *row, kept in store.database.execute("SELECT * FROM task"):
                 tasks += 1
-                damaged += kept != digest(row[0], tuple(row[1:4]), row[4])
-    except ERRORS as error:
-        raise CheckpointError(f"{place} cannot be read as a checkpoint: {error}.") from error
-    if stored is None:
-        raise CheckpointError(f"{place} is no checkpoint of mcvar.")
-    return Progress(stored["about"], now or {}, tasks, damaged, is_locked(place))
+                damaged += kept != digest(key, "task", *row)
+    finally:
+        store.close()
+    return Progress(about, now, tasks, damaged, is_locked(place))
 
 
 def stored_about(path: Any) -> dict[str, Any] | None:
-    """Return what the run in this file said of itself, or None where there is no such file."""
-    place = as_path(path)
-    if place.is_dir() or is_empty(place):
+    """Return what the run in this file said of itself, or None where there is no such file.
+
+    Raises
+    ------
+    CheckpointError
+        No checkpoint of mcvar, or a damaged one.
+    """
+    place = resolved(path, "checkpoint", CheckpointError)
+    if not place.exists() or place.stat().st_size == 0:
         return None
-    with contextlib.suppress(*ERRORS), contextlib.closing(connect(place)) as database:
-        stored = read_meta(database, "run")
-        return None if stored is None else stored["about"]
-    return None
+    try:
+        with contextlib.closing(
+            Store(place, CHECKPOINT, f"checkpoint {path}", create=True)
+        ) as store:
+            return None if store.is_new else read_run(store)[1]
+    except CheckpointError:
+        run = sound_run(place)  # of a file that is about to be recovered
+        if run is None:
+            raise
+        return run[1]
+
+
+def _is_state(now: dict[str, Any]) -> bool:
+    """Whether numbers are numbers, and texts texts."""
+    numbers = [now.get(name) for name in ("done", "planned", "seconds", "n")]
+    pairs = now.get("value") or [], now.get("standard_error") or []
+    return (
+        all(value is None or (_is_number(value) and value >= 0) for value in numbers)
+        and all(isinstance(pair, list) and all(map(_is_float, pair)) for pair in pairs)
+        and len(pairs[0]) == len(pairs[1])
+        and isinstance(now.get("state", ""), str)
+        and isinstance(now.get("reasons", []), list)
+        and all(isinstance(reason, str) for reason in now.get("reasons", []))
+    )
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_float(value) and math.isfinite(value)

@@ -160,7 +160,10 @@ class Runner:
         if self.checkpoint is None:
             return None
         arrays = self.checkpoint.get(context, key)
-        return None if arrays is None else job.unpack(arrays)
+        if arrays is None:
+            return None
+        with self.checkpoint.reading(key):
+            return job.unpack(arrays)
 
     def _keep(self, key: Key, context: str, arrays: Arrays) -> None:
         if self.checkpoint is not None:
@@ -224,7 +227,8 @@ class _Flight:
                 continue
             found = future.result()
             if not isinstance(found, Failure):
-                self._runner._keep(self._keys[number], self._context, found)
+                key = self._keys[number]
+                self._runner._keep(key, self._context, _answer(found, key))
 
     def _full(self, executor: Executor) -> int:
         """Tasks that keep all workers busy; asked for anew from time to time, as clusters grow."""
@@ -330,8 +334,9 @@ class _Flight:
             runner._locate(raised, key)
             raise raised
         self._losses = 0
-        runner._keep(key, self._context, found)
-        self._ready[number] = self._job.unpack(found)
+        arrays = _answer(found, key)
+        runner._keep(key, self._context, arrays)
+        self._ready[number] = self._job.unpack(arrays)
 
     def _lost(self, number: int, executor: Executor, error: BaseException) -> None:
         """Go on without the workers that are gone."""
@@ -363,3 +368,12 @@ def _error(future: Future[Any]) -> BaseException | None:
         return future.exception(timeout=0)
     except BaseException as error:  # cancelled, which is not an exception of the task
         return error
+
+
+def _answer(answer: Any, key: Key) -> Arrays:
+    """The arrays that a task came to; TypeError where they are those of another."""
+    if not (isinstance(answer, tuple) and len(answer) == 2 and answer[0] == key):
+        of = f"that of {answer[0]}" if isinstance(answer, tuple) and answer else repr(answer)[:80]
+        raise TypeError(f"the executor answered {key} with {of}; expected the result of that task.")
+    arrays: Arrays = answer[1]
+    return arrays

@@ -1,24 +1,29 @@
 """What a checkpoint says of its run, as text: ``python -m mcvar status run.sqlite``."""
 
+import unicodedata
 from typing import Any
 
 import numpy as np
 
 from mcvar.execution.progress import Progress
 
+_COMMANDS = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}  # kinds of characters that are not shown
+
 
 def as_text(path: str, progress: Progress) -> str:
     """Return a few lines on how far the run is, and what it has found."""
     about, now = progress.about, progress.now
     lines = [
-        f"{path}: {about['integrand']} over {about['target']}",
-        f"  sampler {about['sampler']}, control {about['control']}, seed {about['seed']}",
+        f"{path}: {about.get('integrand')} over {about.get('target')}",
+        f"  sampler {about.get('sampler')}, control {about.get('control')}, "
+        f"seed {about.get('seed')}",
         f"  {_pace(progress)}",
     ]
     if now.get("value") is not None:
         pairs = zip(now["value"], now["standard_error"], strict=True)
         shown = ", ".join(f"{value:.10g} +- {error:.2g}" for value, error in pairs)
-        lines.append(f"  estimate {shown} (one standard error) after {now['n']:,} evaluations")
+        after = now.get("n", now.get("done", 0))
+        lines.append(f"  estimate {shown} (one standard error) after {after:,} evaluations")
     lines += [f"  {reason}" for reason in now.get("reasons", [])]
     damaged = f", {progress.damaged} damaged, which are computed again" if progress.damaged else ""
     return "\n".join([*lines, f"  {progress.tasks:,} results on disk{damaged}"])
@@ -33,6 +38,20 @@ def as_plain(progress: Progress) -> dict[str, Any]:
         "results": progress.tasks,
         "damaged": progress.damaged,
     }
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what would command a terminal written out, such as \x1b.
+
+    >>> printable("red: \x1b[31m, and a line\nbelow")
+    'red: \\x1b[31m, and a line\nbelow'
+    """
+    return "".join(
+        character
+        if character == "\n" or unicodedata.category(character) not in _COMMANDS
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 def _pace(progress: Progress) -> str:

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
 _REMEMBERED = 4  # jobs that a worker process keeps
 
 
-def compute(job: "Job", key: "Key", given: Any) -> Arrays:
-    """Return the result of a task as named arrays."""
-    return job.pack(job(key, given))
+def compute(job: "Job", key: "Key", given: Any) -> "tuple[Key, Arrays]":
+    """Result of a task as named arrays, with its key: an executor may confuse tasks."""
+    return key, job.pack(job(key, given))
 
 
 _jobs: dict[str, Any] = {}  # of a worker process, by the digest of what they were pickled to
 
 
-def compute_remotely(digest: str, source: Any, key: "Key", given: Any) -> Arrays | Failure:
-    """Run a task in a worker process, which unpickles a job once; return what it raises."""
+def compute_remotely(
+    digest: str, source: Any, key: "Key", given: Any
+) -> "tuple[Key, Arrays] | Failure":
+    """Result of a task in a worker process, which unpickles a job once; or what it raised."""
     try:
         return compute(_load(digest, source), key, given)
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mcvar._checks import as_number, known_name
 from mcvar._pareto import pareto_tail_index
-from mcvar._typing import FloatArray, IntArray
+from mcvar._typing import FloatArray
 from mcvar.integrate import combine
 from mcvar.moments import Moments
 from mcvar.safety.controls import (
@@ -163,13 +163,13 @@ def _crash_tail(sample: WeightedScenarios) -> float:
     return pareto_tail_index(weights, len(weights)) if len(weights) > 1 else np.nan
 
 
-def _folds(n: int) -> IntArray:
-    return np.arange(n) % FOLDS
-
-
 def _parts(sample: WeightedScenarios, z: FloatArray) -> list[Moments]:
-    fold, y = _folds(sample.n), sample.response[:, np.newaxis]
-    return [Moments.of(y[fold == f], z[fold == f]) for f in range(FOLDS)]
+    """Moments of every fifth scenario, from the first on, from the second on, ..."""
+    y = sample.response[:, np.newaxis]
+    return [
+        Moments.of(np.ascontiguousarray(y[f::FOLDS]), np.ascontiguousarray(z[f::FOLDS]))
+        for f in range(FOLDS)
+    ]
 
 
 def _fit(name: str, sample: WeightedScenarios, found: Columns) -> _Fit:
@@ -181,11 +181,10 @@ def _fit(name: str, sample: WeightedScenarios, found: Columns) -> _Fit:
 def _subtract(
     name: str, sample: WeightedScenarios, found: list[Columns], beta: list[FloatArray]
 ) -> _Fit:
-    fold = _folds(sample.n)
     explained, extra = np.zeros(sample.n), 0.0
     for f in range(FOLDS):
-        rows = fold == f
-        explained[rows] = found[f].z[rows] @ beta[f][:, 0]
+        rows = slice(f, None, FOLDS)
+        explained[rows] = np.ascontiguousarray(found[f].z[rows]) @ beta[f][:, 0]
         # The stated means are common to all folds, and so is their error.
         extra += float(np.sqrt(beta[f][:, 0] @ found[f].mean_covariance @ beta[f][:, 0])) / FOLDS
     return _Fit(
@@ -199,25 +198,29 @@ def _subtract(
 
 def _auto(sample: WeightedScenarios, raw: _Fit, initial: InitialCriticality | None) -> _Fit:
     """Choose a control for each fold by its cross-fitted variance over the other folds."""
-    candidates = {
-        name: own for name in _CANDIDATES if (own := columns(name, sample, initial)).z.shape[1] > 0
-    }
     none = no_columns(sample.n)
-    parts = {name: _parts(sample, found.z) for name, found in candidates.items()}
     plain = _parts(sample, none.z)
+    # Columns of one control at a time are kept: with millions of scenarios they are large.
+    parts, solvers = {"none": plain}, {"none": none}
+    for name in _CANDIDATES:
+        own = columns(name, sample, initial)
+        if own.z.shape[1] > 0:
+            parts[name], solvers[name] = _parts(sample, own.z), own._replace(z=none.z)
     chosen: list[str] = []
-    found: list[Columns] = []
-    beta: list[FloatArray] = []
     for f in range(FOLDS):
         best, least = "none", _WORTH * _others_variance(plain, f, none)
-        for name, moments in parts.items():
-            variance = _others_variance(moments, f, candidates[name])
+        for name in list(parts)[1:]:
+            variance = _others_variance(parts[name], f, solvers[name])
             if variance < least:
                 best, least = name, variance
         chosen.append(best)
-        found.append(candidates.get(best, none))
-        moments = parts.get(best, plain)
-        beta.append(combine.coefficients(moments, found[-1].solve)[f])
+    used = {"none": none} | {
+        name: columns(name, sample, initial) for name in set(chosen) - {"none"}
+    }
+    found = [used[name] for name in chosen]
+    beta = [
+        combine.coefficients(parts[name], solvers[name].solve)[f] for f, name in enumerate(chosen)
+    ]
     name = ", ".join(sorted(set(chosen), key=chosen.index))
     fit = _subtract(name, sample, found, beta)
     return fit if fit.variance <= raw.variance else raw

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mcvar.execution.status import printable
 from mcvar.safety.rate import CrashRate
 from mcvar.safety.weights import WeightedScenarios
 
@@ -31,7 +32,7 @@ def _failures(sample: WeightedScenarios, rate: CrashRate) -> list[str]:
     return [
         f"failures: {rate.failures} of {sample.n} scenarios have no outcome (first: "
         f"{', '.join(map(str, first))}); the interval runs from none of them crashing to all. The "
-        f"first said: {sample.error}"
+        f"first said: {printable(sample.error)}"
     ]
 
 

@@ -1,5 +1,6 @@
 """Estimates from a log alone: no simulator, no surrogates, only what was written down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ from mcvar.safety.controls import InitialCriticality
 from mcvar.safety.estimation import estimate_rate
 from mcvar.safety.log import Log, LogError, LoggedProposal
 from mcvar.safety.rate import CrashRate
-from mcvar.safety.weights import WeightedScenarios, weigh
+from mcvar.safety.weights import WeightedScenarios, joined, weigh_steps
 
+_FORMER = (
+    "former-log: this log is of version 0.1.0, where only scenarios have checksums; damage to its "
+    "proposals goes unnoticed."
+)
 _ENOUGH = 50  # scenarios of the last proposal at which it has taken over
 _AT_ONCE = 5_000
 
@@ -71,17 +76,21 @@ class LoggedScenarios:
         proposals, n = self._log.proposals(), self._log.count()
         ends = [*(proposal.first for proposal in proposals[1:]), n]
         for proposal, last in zip(proposals, ends, strict=False):
+            parts = []
             while self._read < min(last, n):
                 end = min(self._read + _AT_ONCE, last, n)
                 description = proposal.description
-                new = weigh(
-                    list(self._log.read(self._read, end)),
-                    np.asarray(description["shares"], dtype=float),
-                    float(description["threshold"]),
+                parts.append(
+                    weigh_steps(
+                        self._log.steps(self._read, end, proposal),
+                        np.asarray(description["shares"], dtype=float),
+                        float(description["threshold"]),
+                    )
                 )
-                known = self._samples.get(proposal.number)
-                self._samples[proposal.number] = new if known is None else known + new
                 self._read = end
+            if parts:
+                known = self._samples.get(proposal.number)
+                self._samples[proposal.number] = joined([*([known] if known else []), *parts])
         return [proposal for proposal in proposals if proposal.number in self._samples]
 
     def weights(self) -> FloatArray:
@@ -107,7 +116,7 @@ class LoggedScenarios:
     ) -> CrashRate:
         """Estimate the crash rate; see `estimate`."""
         sample, proposal = self.sample()
-        return estimate_rate(
+        rate = estimate_rate(
             sample,
             control,
             confidence=confidence,
@@ -115,6 +124,7 @@ class LoggedScenarios:
             strata=strata,
             spent=self._read - sample.n,
         )
+        return replace(rate, flags=(*rate.flags, _FORMER)) if self._log.is_former else rate
 
     def history(self, control: str = "auto", looks: int = 24) -> list[tuple[int, CrashRate]]:
         """Return the estimate after so many scenarios of the last proposal, for pictures."""

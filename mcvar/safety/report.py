@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mcvar.execution.files import replacing
 from mcvar.result import concise
 from mcvar.safety import pictures
 from mcvar.safety.batch import Record
@@ -42,10 +43,12 @@ figure { margin: 0; break-inside: avoid; } figcaption { font-size: .9rem; }
 
 
 def write_report(log: Log, path: str | Path, control: str = "auto") -> None:
-    """Write the report of a log to `path`.
+    """Write the report of a log to `path`, replacing a former file once it is complete.
 
     Raises
     ------
+    ValueError
+        The log itself as `path`.
     LogError
         A log without scenarios.
     MissingExtraError
@@ -91,7 +94,8 @@ def write_report(log: Log, path: str | Path, control: str = "auto") -> None:
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
-    Path(path).write_text(document, encoding="utf-8")
+    with replacing(path, *([] if log.path is None else [log.path])) as fresh:
+        fresh.write_text(document, encoding="utf-8", errors="backslashreplace")
 
 
 def _head(rate: CrashRate, title: str) -> str:

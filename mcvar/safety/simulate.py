@@ -20,6 +20,7 @@ from mcvar.safety.batch import Batch, Record
 from mcvar.safety.proposal import AdversarialProposal, ProposalError
 
 _MOST_DECISIONS = 100_000  # of one scenario: a simulator beyond it does not end
+_MOST_NUMBERS = 1_000_000  # in the states of one scenario, which are kept until it ends
 
 
 class SimulatorDied(RuntimeError):
@@ -145,7 +146,8 @@ def play(
             status = "timeout" if isinstance(error, TimeoutError) else "died"
         (record,) = batch.records(time.perf_counter() - start)
         message = f"{type(error).__name__}: {error}"
-        return [record._replace(status=status, crash=False, error=message)]
+        states = record.states[: len(record.action)]  # a last one is that of an outcome
+        return [record._replace(status=status, crash=False, states=states, error=message)]
     if batch.error is not None:  # a simulator that swallows exceptions does not swallow this
         raise batch.error
     return batch.records(time.perf_counter() - start)
@@ -162,8 +164,16 @@ def lost(
 def _step_through(simulator: StepSimulator, batch: Batch) -> None:
     for row in range(batch.n):
         state = simulator.reset(batch.rng(row))
+        numbers = 0
         for _ in range(_MOST_DECISIONS):
-            action = batch.decide(_as_states(state), [row])
+            states = _as_states(state)
+            numbers += states.size
+            if numbers > _MOST_NUMBERS:
+                raise RuntimeError(
+                    f"states of {states.size} numbers make more than {_MOST_NUMBERS:,} in one "
+                    "scenario; expected fewer numbers, or an end."
+                )
+            action = batch.decide(states, [row])
             step = _as_step(simulator.step(int(action[0])))
             state = step.state
             if step.done:

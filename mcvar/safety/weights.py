@@ -9,6 +9,7 @@ import numpy as np
 from mcvar._jit import adversary
 from mcvar._typing import BoolArray, FloatArray, IntArray
 from mcvar.safety.batch import Record
+from mcvar.safety.rows import Steps, steps_of_records
 
 _MOST_ORDINALS = 12
 
@@ -27,7 +28,8 @@ class WeightedScenarios:
     ratio : ndarray, shape (n, J + 1)
         Global ratio controls C_j = Π q_j / q − 1, the naturalistic one first.
     ordinal : ndarray, shape (n, J, K)
-        Their increments D_{j,k} at the k-th critical step, the last of them pooled.
+        Their increments D_{j,k} at the k-th critical step, as far as there are any; the twelfth
+        and later ones are pooled.
     value : ndarray, shape (n, J)
         Value controls E_j = Σ W₋ (ρ Q_j(s, a) − V_j(s)).
     missed : ndarray, shape (n, J)
@@ -82,13 +84,10 @@ class WeightedScenarios:
     def _with(self, changed: dict[str, Any]) -> "WeightedScenarios":
         return replace(self, **changed)
 
-    def __add__(self, other: "WeightedScenarios") -> "WeightedScenarios":
-        """Both samples, of the same proposal, one after the other."""
-        joined: dict[str, Any] = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)])
-            for name in _per_scenario(self)
-        }
-        return self._with(joined | {"error": self.error or other.error})
+    def _widened(self, width: int) -> "WeightedScenarios":
+        """The same with zeros for further critical steps."""
+        zeros = np.zeros((*self.ordinal.shape[:2], width - self.ordinal.shape[2]))
+        return self._with({"ordinal": np.concatenate([self.ordinal, zeros], axis=2)})
 
 
 def _per_scenario(sample: WeightedScenarios) -> list[str]:
@@ -98,38 +97,37 @@ def _per_scenario(sample: WeightedScenarios) -> list[str]:
 
 def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> WeightedScenarios:
     """Compute weights and controls of `records`, all made by one proposal."""
-    n, n_surrogates = len(records), len(shares) - 1
-    steps = np.array([len(record.taken) for record in records], dtype=np.int64)
-    start = np.concatenate([[0], np.cumsum(steps)])
-    width = 1 + 4 * n_surrogates
-    taken = (
-        np.concatenate([record.taken.reshape(-1, width) for record in records])
-        if n
-        else np.empty((0, width))
-    )
+    return weigh_steps(steps_of_records(records, len(shares) - 1), shares, threshold)
+
+
+def weigh_steps(steps: Steps, shares: FloatArray, threshold: float) -> WeightedScenarios:
+    """Compute weights and controls of the steps of scenarios, all made by one proposal."""
+    n, n_surrogates = len(steps.scenario), len(shares) - 1
+    start = np.concatenate([[0], np.cumsum(steps.decisions)])
     weight, critical = np.empty(n), np.empty(n, dtype=np.int64)
     ratio, value = np.empty((n, n_surrogates + 1)), np.empty((n, n_surrogates))
     missed = np.empty((n, n_surrogates))
-    ordinal = np.empty((n, n_surrogates, _MOST_ORDINALS))
+    # Beyond the last decision there is nothing.
+    n_ordinals = min(_MOST_ORDINALS, int(steps.decisions.max(initial=1)))
+    ordinal = np.empty((n, n_surrogates, max(n_ordinals, 1)))
     with np.errstate(divide="ignore"):
         adversary.accumulate(
-            start, taken, shares, threshold, weight, ratio, ordinal, value, missed, critical
+            start, steps.taken, shares, threshold, weight, ratio, ordinal, value, missed, critical
         )
-    unknown = np.array([record.status != "ok" for record in records], dtype=bool)
     # Of a scenario that left no trace nothing is known but the greatest weight there is.
     with np.errstate(divide="ignore"):
-        weight[unknown & (steps == 0)] = np.divide(1.0, shares[0])
-    v = taken[:, 1 + 2 * n_surrogates : 1 + 3 * n_surrogates]
+        weight[steps.unknown & (steps.decisions == 0)] = np.divide(1.0, shares[0])
+    v = steps.taken[:, 1 + 2 * n_surrogates : 1 + 3 * n_surrogates]
     first, greatest = np.zeros((n, n_surrogates)), np.zeros((n, n_surrogates))
-    some = steps > 0
+    some = steps.decisions > 0
     first[some] = v[start[:-1][some]]
     if some.any():
         greatest[some] = np.maximum.reduceat(v, start[:-1][some], axis=0)
     return WeightedScenarios(
-        scenario=np.array([record.scenario for record in records], dtype=np.int64),
+        scenario=steps.scenario,
         weight=weight,
-        crash=np.array([record.crash for record in records], dtype=bool),
-        unknown=unknown,
+        crash=steps.crash,
+        unknown=steps.unknown,
         ratio=ratio,
         ordinal=ordinal,
         value=value,
@@ -137,8 +135,22 @@ def weigh(records: Sequence[Record], shares: FloatArray, threshold: float) -> We
         critical_steps=critical,
         criticality=first,
         greatest_criticality=greatest,
-        component=np.array([record.component for record in records], dtype=np.int64),
+        component=steps.component,
         shares=shares,
         threshold=threshold,
-        error=next((record.error for record in records if record.status != "ok"), ""),
+        error=steps.error,
     )
+
+
+def joined(samples: Sequence[WeightedScenarios]) -> WeightedScenarios:
+    """Return samples of the same proposal, one after the other."""
+    width = max(sample.ordinal.shape[2] for sample in samples)
+    wide = [
+        sample if sample.ordinal.shape[2] == width else sample._widened(width) for sample in samples
+    ]
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(sample, name) for sample in wide])
+        for name in _per_scenario(wide[0])
+    }
+    error = next((sample.error for sample in samples if sample.error), "")
+    return wide[0]._with(arrays | {"error": error})

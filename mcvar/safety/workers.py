@@ -16,6 +16,7 @@ import numpy as np
 
 from mcvar.execution import Failure, Key, Runner
 from mcvar.safety.batch import Record
+from mcvar.safety.processes import end_family
 from mcvar.safety.proposal import AdversarialProposal
 from mcvar.safety.simulate import lost, play
 
@@ -210,6 +211,8 @@ def _pickled(simulator: Any, proposal: AdversarialProposal, seed: int) -> bytes:
 
 
 def _end(worker: _Worker) -> None:
+    if worker.process.is_alive():
+        end_family(worker.process.pid)  # programs that its simulator started
     worker.process.kill()
     worker.process.join()
     worker.pipe.close()
