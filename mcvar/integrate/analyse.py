@@ -1,9 +1,7 @@
 """From draws, or sums over them, to means with an error bar: the one way for every use."""
 
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +9,11 @@ from mcvar._checks import as_count, check_magnitude, known_name
 from mcvar._typing import BoolArray, FloatArray, IntArray
 from mcvar.draws import Draws
 from mcvar.integrate import combine
-from mcvar.integrate.chains import correlation_length, mixing, part_means
+from mcvar.integrate.adjust import Criterion, adjust
+from mcvar.integrate.chains import mixing, part_means
 from mcvar.integrate.combine import Combined
-from mcvar.integrate.crossfit import CrossFit, cross_fit, fold_labels, no_control
-from mcvar.integrate.diagnose import by_component, heavy_tail, suspect_weights, suspicions
+from mcvar.integrate.crossfit import CrossFit
+from mcvar.integrate.diagnose import heavy_tail, suspect_weights, suspicions
 from mcvar.integrate.error_bar import (
     Bar,
     Tails,
@@ -25,10 +24,7 @@ from mcvar.integrate.error_bar import (
     replicated_bar,
     with_error,
 )
-from mcvar.integrate.features import is_linear
 from mcvar.integrate.means import cluster_rows, linear_rows, spread, within_strata
-from mcvar.integrate.select import choose, fitting_draws, stein_candidates, stein_polynomials
-from mcvar.integrate.stein_identities import check_scores
 from mcvar.integrate.sums import Sums, column, linearised, n_sampled
 from mcvar.integrate.values import (
     BlockSums,
@@ -40,14 +36,10 @@ from mcvar.integrate.values import (
     weighted,
 )
 from mcvar.moments import Moments, total
-from mcvar.result import Estimate, Status
 
 _EXACT = 1e-10  # spread, relative to that without control, that is nothing but rounding
 _PRICE = 1.25  # half-width, relative to that without control, beyond which a control is dropped
 _ROUNDING = 4 * np.finfo(float).eps
-_TESTED = 2**16  # draws, evenly spread, whose scores are tested
-
-Criterion = Literal["variance", "asymptotic"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,78 +99,6 @@ def analyse(
     about = values - pivot if measure.self_normalized else values
     fit = adjust(control, draws, about, folds, criterion, measure)
     return analyse_fit(fit, draws, values, pivot, measure, covariance=covariance)
-
-
-def adjust(
-    control: Any,
-    draws: Draws,
-    values: FloatArray,
-    folds: int,
-    criterion: Criterion,
-    measure: Measure,
-    candidates: Iterable[Any] = (),
-) -> CrossFit:
-    """Values adjusted by the control, or by the best of several: see `analyse`.
-
-    `candidates` are what "auto" tries on draws without gradients.
-    """
-    automatic = isinstance(control, str)
-    uses_scores = automatic and draws.grad_logpdf is not None
-    if automatic and not uses_scores:
-        candidates = tuple(candidates)
-        if not candidates and draws.zero_mean is None:
-            return no_control(values, draws)
-    elif not control:
-        return no_control(values, draws)
-    labels = fold_labels(draws, folds)
-    length = 1
-    if draws.chain is not None:
-        length = correlation_length(weighted(values, draws)[:, : values.shape[1]], draws.chain)
-    window = length if criterion == "asymptotic" else 1
-    if uses_scores or any(getattr(each, "needs_score", False) for each in control):
-        _check_gradients(draws)
-    if automatic:
-        # Along a chain, what explains single draws may still harm their mean: hence a choice.
-        tried = stein_candidates(draws, folds) if uses_scores else iter((None, *candidates))
-        if uses_scores or candidates or draws.chain is not None:
-            return choose(tried, draws, values, labels, measure, window, length=length)
-        return cross_fit(None, draws, values, labels, measure)
-    bound = [one for each in control for one in _bound(each, draws, folds)]
-    if len(bound) == 1:
-        return cross_fit(bound[0], draws, values, labels, measure, window=window)
-    return choose(bound, draws, values, labels, measure, window, length=length)
-
-
-def _bound(control: Any, draws: Draws, folds: int) -> list[Any]:
-    """The control scaled to the draws; several, where its degree is to be chosen."""
-    if str(getattr(control, "degree", None)) == "auto":
-        most = draws.n * max(folds - 1, 1) // max(folds, 2)
-        return list(stein_polynomials(control, draws, folds, most))
-    bound = control.for_draws(draws.x) if is_linear(control) else control
-    if getattr(bound, "penalty", None) is None:  # a penalty copes with few draws
-        k, fitting = getattr(bound, "n_features", 0), fitting_draws(draws.n, folds)
-        if k >= fitting - 1:
-            raise ValueError(
-                f"{bound.describe()} has {k} features, and only {fitting} draws to fit them on; "
-                "lower the degree, draw more, or use penalty='ridge' or 'lasso'."
-            )
-    return [bound]
-
-
-def _check_gradients(draws: Draws) -> None:
-    if draws.grad_logpdf is None:
-        raise ValueError(
-            "this control needs the score ∇ log π at the draws; pass "
-            "mcvar.Draws(x, grad_logpdf=...)."
-        )
-    from mcvar.control.standardise import Coordinates  # scikit-learn: only where it is needed
-
-    tested = draws
-    if draws.n > _TESTED:
-        tested = draws.take(np.linspace(0, draws.n - 1, _TESTED).astype(np.int64))
-    # Draws that do not vary, or depend on one another, are reported before their scores are.
-    Coordinates.of(tested.x, tested.weights, "cholesky")
-    check_scores(tested)
 
 
 def analyse_fit(
@@ -517,98 +437,3 @@ def _with_rounding(
         least = np.maximum(least, _ROUNDING * size)
     varies = variance > (1e-14 * largest) ** 2
     return with_error(found, np.where(varies, least, 0.0))
-
-
-def describe(controls: tuple[str, ...], folds: int) -> str:
-    """Name of the control, or of several with the number of components that each served."""
-    counts = Counter(controls)
-    if len(counts) == 1:
-        text = controls[0]
-    else:
-        text = "; ".join(f"{name} for {count}" for name, count in counts.most_common())
-    fitted = folds == 1 and text != "none"
-    return f"{text}, fitted on the draws it corrects (folds=1)" if fitted else text
-
-
-def build_estimate(
-    found: Analysis,
-    scalar: bool,
-    *,
-    n: int,
-    draws: int,
-    status: Status,
-    warnings: tuple[str, ...] = (),
-    why: list[str] | None = None,
-    with_covariance: bool = False,
-    log_scale: float = 0.0,
-    ess: float | None = None,
-    **fields: Any,
-) -> Estimate:
-    """The result, from an analysis.
-
-    Parameters
-    ----------
-    found : Analysis
-    scalar : bool
-        Whether there is one value rather than a row of them.
-    n, draws : int
-        Evaluations in all, and draws of the estimate itself.
-    status : Status
-        Where nothing is suspect.
-    warnings : tuple of str
-        Reasons to suspect the training.
-    why : list of str
-        What is behind a status of "budget".
-    with_covariance : bool
-    log_scale : float
-        Log of the factor by which weights were divided.
-    ess : float, optional
-        In place of that of the weights.
-    **fields
-        Of the `Estimate`: sampler, control, seed, history.
-    """
-    combined = found.combined
-
-    def shaped(array: Any) -> Any:
-        full = np.broadcast_to(np.asarray(array, dtype=float), combined.mean.shape)
-        return float(full[0]) if scalar else full.copy()
-
-    def judged(reasons: list[str]) -> dict[str, Any]:
-        own = [*warnings, *reasons]
-        return {"status": "suspect" if own else status, "reasons": (*own, *(why or ()))}
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # The pilot's evaluations count too: plain Monte Carlo would have used them.
-        gain = found.independent_variance * (draws / n) / combined.variance
-    log_normalizer = None
-    if found.log_weight is not None and "seed" in fields:
-        weight = found.log_weight
-        of_weights = list(found.weight_reasons)
-        if not of_weights and all(found.reasons):
-            # Weights whose every product with a value has a heavy tail have one themselves.
-            of_weights = list(by_component(found.reasons))
-        log_normalizer = Estimate(
-            value=float(weight.mean[0]) + log_scale,
-            standard_error=float(np.sqrt(weight.variance[0])),
-            n=n,
-            df=float(np.ravel(weight.df)[0]),
-            skewness=float(np.ravel(weight.skewness)[0]),
-            ess=found.ess,
-            variance_reduction=float("nan"),
-            sampler=fields["sampler"],
-            seed=fields["seed"],
-            **judged(of_weights),
-        )
-    return Estimate(
-        value=shaped(combined.mean),
-        standard_error=shaped(np.sqrt(combined.variance)),
-        n=n,
-        df=shaped(combined.df),
-        skewness=shaped(combined.skewness),
-        ess=found.ess if ess is None else ess,
-        variance_reduction=shaped(np.where(np.isnan(gain), 1.0, gain)),
-        covariance=combined.covariance if with_covariance else None,
-        log_normalizer=log_normalizer,
-        **judged(list(by_component(found.reasons))),
-        **fields,
-    )

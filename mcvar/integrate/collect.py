@@ -12,7 +12,8 @@ import numpy as np
 from mcvar._typing import FloatArray
 from mcvar.draws import Draws
 from mcvar.execution import Key, Runner, fingerprint
-from mcvar.integrate.analyse import Analysis, adjust, analyse_fit, conclude
+from mcvar.integrate.adjust import adjust
+from mcvar.integrate.analyse import Analysis, analyse_fit, conclude
 from mcvar.integrate.block import BlockJob, Part, Streams, Summing, cut
 from mcvar.integrate.crossfit import CrossFit, no_control
 from mcvar.integrate.integrand import Integrand, OutsideSupportError, Signature

@@ -1,4 +1,4 @@
-"""estimate(): draw, fit a control on some of the draws, average what it leaves on the others."""
+"""estimate(): the verb, its arguments and their checks."""
 
 import functools
 from dataclasses import replace
@@ -9,9 +9,10 @@ import numpy as np
 from mcvar._checks import as_count, root_entropy
 from mcvar._typing import Seed
 from mcvar.draws import Draws
-from mcvar.integrate.analyse import analyse, build_estimate, describe
+from mcvar.integrate.analyse import analyse
 from mcvar.integrate.integrand import Integrand
 from mcvar.integrate.problem import Problem, open_runner, stored_seed
+from mcvar.integrate.report import build_estimate, describe
 from mcvar.integrate.run import Budget, estimate_by_drawing
 from mcvar.integrate.select import read_controls
 from mcvar.integrate.tolerance import DEFAULT_MAX_N, DEFAULT_N, Tolerance
@@ -21,7 +22,7 @@ from mcvar.samplers import as_sampler
 from mcvar.targets import as_target
 
 if TYPE_CHECKING:
-    from mcvar.integrate.analyse import Criterion
+    from mcvar.integrate.adjust import Criterion
 
 
 def estimate(
@@ -45,7 +46,7 @@ def estimate(
     max_seconds: float | None = None,
     progress: bool = False,
 ) -> Estimate:
-    """Estimate an integral or expectation, with an error bar.
+    """Estimate of an integral or expectation, with an error bar.
 
     Parameters
     ----------
@@ -68,12 +69,13 @@ def estimate(
     sampler : str or Sampler
         "auto", "montecarlo", "antithetic", "latin", "sobol", "halton", "lattice", "stratified",
         "importance", "vegas", or an object of `mcvar.samplers`.
-    control : "auto", None or control
-        "auto": for independent draws, the polynomial control with the least error on a pilot
-        that the estimate does not use, if it beats none; for draws with scores, the best of
-        polynomial and kernel Stein controls, chosen out of fold. None: no control. Otherwise an
-        object of `mcvar.control`, or any scikit-learn regressor that sets `mean_`, the
-        expectation of its prediction.
+    control : "auto", None, control, or list of controls
+        "auto": for independent draws, 100 or more, of a target with a basis, the best polynomial
+        control, if it beats none; for draws with gradients, the best of polynomial and kernel
+        Stein controls. None: no control. Otherwise an object of `mcvar.control`, or any
+        scikit-learn regressor that sets `mean_`, the expectation of its prediction. Of several,
+        one is selected for each component, on folds that the choice does not serve. A control
+        whose error bar is more than 1.25 times that without it is dropped.
     folds : int
         Folds for cross-fitting the control. 1 fits it on the draws it corrects, which flatters
         the error bar; the result says so.
@@ -81,7 +83,7 @@ def estimate(
         For chains: whether linear controls minimise the variance of a draw, or the asymptotic
         variance of the mean, autocorrelation included (Bartlett's lag window).
     rng : int, Generator, SeedSequence or None
-        Source of randomness (SPEC 7).
+        Source of randomness (SPEC 7); for new draws.
     vectorized : bool, optional
         False for a Python function of one point ``x: (d,)``. By default jitted functions take
         one point and all others many.
@@ -95,10 +97,11 @@ def estimate(
         Points of one task. By default tasks have a few hundred points at first (16 where
         ``vectorized=False``) and more later on; give less for integrands that take seconds.
     checkpoint : path, optional
-        A file (SQLite) that keeps every finished task. Calling again goes on from there, after
+        A file (SQLite) that keeps every finished task. Calling again resumes from there, after
         any crash, with a tighter tolerance or more draws; ``rng`` may then be left out.
     max_seconds : float, optional
-        Time after which the run ends with what it has and status "budget".
+        Time from the first evaluation after which the run ends with what it has and status
+        "budget"; starting worker processes and compiling in this one do not count.
     progress : bool
         Whether to show a progress bar with the interval (extra ``progress``).
 
@@ -106,7 +109,7 @@ def estimate(
     -------
     Estimate
         ``value``, ``standard_error``, ``confidence_interval(level)``, ``variance_reduction``,
-        ``status``, ``reasons``.
+        ``status`` ("completed", "converged", "budget" or "suspect"), ``reasons``.
 
     Raises
     ------
@@ -126,9 +129,9 @@ def estimate(
     Notes
     -----
     E f = E[f − h] + E h for any h whose expectation is known. h is fitted on some of the draws
-    and corrects the others (cross-fitting), so the estimate is unbiased and its error bar
-    honest. Quasi-Monte Carlo draws come in independent randomisations whose spread gives the
-    error bar, by Student's t.
+    and corrects the others (cross-fitting), so the estimate is unbiased. Quasi-Monte Carlo draws
+    come in independent randomisations whose spread gives the error bar. The rules of the error
+    bar, and when it makes a result "suspect", are on the page `Error bars` of the documentation.
 
     An interrupted run (Ctrl-C) returns what it has, with status "budget". Exceptions raised by
     the integrand carry a note that names the block and the seed.

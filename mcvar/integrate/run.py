@@ -10,13 +10,14 @@ import numpy as np
 
 from mcvar._checks import import_extra
 from mcvar.execution import OutOfTimeError, Runner
-from mcvar.integrate.analyse import Analysis, build_estimate, describe
+from mcvar.integrate.analyse import Analysis
 from mcvar.integrate.block import blocks_for
 from mcvar.integrate.collect import Collection
 from mcvar.integrate.evaluation import Evaluation
 from mcvar.integrate.features import is_linear
 from mcvar.integrate.integrand import OutsideSupportError
 from mcvar.integrate.problem import Problem
+from mcvar.integrate.report import build_estimate, describe
 from mcvar.integrate.select import bound, polynomials
 from mcvar.integrate.tolerance import Tolerance, schedule
 from mcvar.result import Estimate, Look, Status, concise

@@ -7,7 +7,8 @@ import numpy as np
 
 from mcvar._checks import as_finite_array
 from mcvar.draws import Draws
-from mcvar.integrate.analyse import Criterion, analyse
+from mcvar.integrate.adjust import Criterion
+from mcvar.integrate.analyse import analyse
 from mcvar.integrate.select import read_controls
 from mcvar.posterior.read import Function, evaluate_functions, read_posterior
 from mcvar.posterior.table import PosteriorSummary
