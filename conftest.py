@@ -7,4 +7,4 @@ from importlib.util import find_spec
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-collect_ignore = [] if find_spec("torch") else ["mcvar/torch.py"]
+collect_ignore = [] if find_spec("torch") else ["mcvar/torch.py", "mcvar/sliced/tensors.py"]

@@ -43,6 +43,7 @@ class Look(NamedTuple):
     value: FloatArray
     standard_error: FloatArray
     df: Any
+    skewness: Any = 0.0
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
@@ -205,18 +206,30 @@ class Estimate:
         from mcvar.plot import convergence
 
         looks = self.history or (
-            Look(self.n, np.atleast_1d(self.value), np.atleast_1d(self.standard_error), self.df),
+            Look(
+                self.n,
+                np.atleast_1d(self.value),
+                np.atleast_1d(self.standard_error),
+                np.atleast_1d(self.df),
+                np.atleast_1d(self.skewness),
+            ),
         )
         m = np.size(self.value)
         component = as_count("component", component, 0)
         if component >= m:
             raise ValueError(f"component must be below {m}, the number there is, got {component}.")
         value = np.array([look.value[component] for look in looks])
-        half = np.array(
-            [half_width(look.standard_error, look.df, level)[component] for look in looks]
+        below, above = np.transpose(
+            [
+                [
+                    np.broadcast_to(width, m)[component]
+                    for width in interval_widths(look.standard_error, look.df, level, look.skewness)
+                ]
+                for look in looks
+            ]
         )
         n = np.array([look.n for look in looks])
-        return convergence(n, value, value - half, value + half, ax, level=level)
+        return convergence(n, value, value - below, value + above, ax, level=level)
 
     def __repr__(self) -> str:
         values, errors = np.atleast_1d(self.value), np.atleast_1d(self.standard_error)

@@ -61,12 +61,6 @@ def sfc64_uniforms(seed, n, d):
     return np.random.Generator(np.random.SFC64(seed)).random((n, d))
 
 
-def box_moments(f, low, side, u):
-    """Mean, centred sum of squares and largest magnitude of f over a box, point by point."""
-    y = np.array([f(low + side * row) for row in u])
-    return y.mean(), ((y - y.mean()) ** 2).sum(), np.abs(y).max()
-
-
 def sobol(d, n):
     """SciPy's unscrambled Sobol' points, shape (n, d)."""
     # SciPy warns where n is no power of two.

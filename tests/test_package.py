@@ -33,7 +33,7 @@ def test_importing_loads_nothing_heavy():
     "options",
     [
         "",
-        "n=1000, sampler='montecarlo'",
+        "n=1000, sampler='montecarlo', control=None",
         "sampler='montecarlo', control=None",
         "sampler='sobol'",
         "sampler='vegas', rtol=1e-2",

@@ -215,7 +215,7 @@ def _from_draws(
             independent = plain * draws.n / found.plain.variance
         ess = float(np.min(np.where(plain > 0, independent, draws.n)))
     combined = found.combined
-    look = Look(draws.n, combined.mean, np.sqrt(combined.variance), combined.df)
+    look = Look(draws.n, combined.mean, np.sqrt(combined.variance), combined.df, combined.skewness)
     return build_estimate(
         found,
         scalar,

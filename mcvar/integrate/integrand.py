@@ -119,7 +119,8 @@ class Integrand:
                 f"{self.signature.shape()} on earlier points; expected the same at all points."
             )
         # One pass over the squares finds trouble; only then is it worth locating.
-        if not np.einsum("ij,ij->", columns, columns) < _MOST_SQUARES:
+        flat = columns.ravel(order="K")
+        if not flat @ flat < _MOST_SQUARES:
             self._locate_non_finite(x, columns, signature, where)
             raise MagnitudeError(
                 f"the square of the integrand overflows in {where}, where values reach "

@@ -242,7 +242,7 @@ def _analyses(collection: Collection, looks: list[Plan], *, may_stop: bool) -> I
 
 def _look(n: int, found: Analysis) -> Look:
     combined = found.combined
-    return Look(n, combined.mean, np.sqrt(combined.variance), combined.df)
+    return Look(n, combined.mean, np.sqrt(combined.variance), combined.df, combined.skewness)
 
 
 def _interrupted(

@@ -63,6 +63,9 @@ class Top:
     ) -> Self:
         """Largest of rows (n, p); those at most `threshold` (p,) are known not to be wanted."""
         n, p = rows.shape
+        if p == 1 and weights is None and threshold is not None and np.isfinite(threshold[0]):
+            column = rows[:, 0]
+            return cls(column[column > threshold[0]][:, np.newaxis])._largest()
         if threshold is not None and np.isfinite(threshold).any():
             above = rows > threshold
             n = int(np.count_nonzero(above, axis=0).max())
@@ -149,11 +152,7 @@ class Sums:
     ) -> "Sums":
         """Sums over rows of one group; the first `sample` of them are kept."""
         above, below = (None, None) if thresholds is None else thresholds
-        moments = Moments.of(rows, covariance=covariance)
-        cubes = None
-        if skewness:
-            centred = rows - moments.value_mean
-            cubes = np.einsum("ij,ij,ij->j", centred, centred, centred)
+        moments, cubes = _moments(rows, covariance, skewness)
         return cls(
             (None,) * group + (moments,),
             cubes,
@@ -192,6 +191,28 @@ class Sums:
             self.lower + other.lower,
             np.concatenate([self.sample, other.sample]) if len(other.sample) else self.sample,
         )
+
+
+def _moments(
+    rows: FloatArray, covariance: bool, skewness: bool
+) -> tuple[Moments, FloatArray | None]:
+    """Moments of rows (n, p), and their centred sums of cubes (p,) where these are wanted."""
+    if rows.shape[1] == 1 and len(rows) > 1:
+        # A single column, and most runs have one, is summed by dot products.
+        mean = float(rows.sum()) / len(rows)
+        centred = rows[:, 0] - mean
+        squares = centred * centred
+        spread = float(squares.sum())
+        if np.isfinite(spread):
+            shape = (1, 1) if covariance else (1,)
+            empty = np.empty((0, 1)), np.empty((0, 0))
+            moments = Moments(len(rows), np.array([mean]), np.full(shape, spread), *empty)
+            return moments, np.array([squares @ centred]) if skewness else None
+    moments = Moments.of(rows, covariance=covariance)
+    if not skewness:
+        return moments, None
+    columns = rows - moments.value_mean
+    return moments, np.einsum("ij,ij,ij->j", columns, columns, columns)
 
 
 def _padded(sums: Sums, other: Sums) -> tuple[Moments | None, ...]:

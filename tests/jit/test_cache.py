@@ -12,8 +12,11 @@ from mcvar._jit import kernel
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
-import mcvar
-print(mcvar.estimate(lambda x: x[:, 0], [(0, 1)], n=256, rng=1).value)
+import numpy as np
+from mcvar._jit.montecarlo import fill_points
+out = np.empty((2, 100))
+fill_points(np.arange(1, 5, dtype=np.uint64), out)
+print(out.sum())
 """
 
 

@@ -78,43 +78,19 @@ def test_fused_loop_agrees_with_numpy(form):
     loop = montecarlo.fused_loop(scalar, 3, False)
     loop = loop if form == "compiled" else loop.py_func
     low, side = np.array([0.0, -1.0, 2.0]), np.array([1.0, 2.0, 0.5])
-    mean, squares, largest, bad = loop(words_of(3), read_only(low), read_only(side), 1000, 64)
-    expected = naive.box_moments(scalar.py_func, low, side, naive.sfc64_uniforms(3, 1000, 3))
-    np.testing.assert_allclose((mean, squares, largest), expected, rtol=1e-13)
-    assert bad == -1
+    out = np.empty(1000)
+    loop(words_of(3), read_only(low), read_only(side), out)
+    x = low + side * naive.sfc64_uniforms(3, 1000, 3)
+    np.testing.assert_allclose(out, [scalar.py_func(point) for point in x], rtol=1e-13)
 
 
-@pytest.mark.parametrize("tile", [1, 7, 64, 5000])
-def test_fused_loop_does_not_depend_on_the_tile(tile):
-    loop = montecarlo.fused_loop(scalar, 3, False)
-    low, side = np.zeros(3), np.ones(3)
-    result = loop(words_of(3), low, side, 3000, tile)
-    np.testing.assert_allclose(result, loop(words_of(3), low, side, 3000, 1024), rtol=1e-12)
-
-
-def test_fused_loop_names_the_bad_tile_and_keeps_the_state():
-    bad_at = naive.sfc64_uniforms(3, 500, 3)[300, 0]
-
-    @numba.njit
-    def f(x):
-        return np.nan if x[0] == bad_at else x[0]
-
-    state = words_of(3)
-    *_, bad = montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), 500, 64)
-    assert bad == 300 // 64 * 64
-    assert (state == words_of(3)).all()
-
-
-def test_fused_loop_keeps_digits_far_from_zero():
-    @numba.njit
-    def f(x):
-        return 1e9 + x[0]
-
-    *_, squares, _, _ = montecarlo.fused_loop(f, 1, True)(
-        words_of(1), np.zeros(1), np.ones(1), 10_000, 1024
-    )
-    u = naive.sfc64_uniforms(1, 10_000, 1)
-    assert squares == pytest.approx(((u - u.mean()) ** 2).sum(), rel=1e-5)
+def test_fused_loop_advances_the_state():
+    loop = montecarlo.fused_loop(scalar, 3, True)
+    whole, parts, state = np.empty(300), np.empty(300), words_of(3)
+    loop(words_of(3), np.zeros(3), np.ones(3), whole)
+    loop(state, np.zeros(3), np.ones(3), parts[:77])
+    loop(state, np.zeros(3), np.ones(3), parts[77:])
+    np.testing.assert_array_equal(whole, parts)
 
 
 @pytest.mark.parametrize("form", ["compiled", "python"])
@@ -236,7 +212,7 @@ for n in (1, 63, 64, 257, 1000):
     out = np.empty((3, n))
     montecarlo.fill_points(state, out)
     f = numba.njit(lambda x: x[0] * x[2])
-    montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), n, 64)
+    montecarlo.fused_loop(f, 3, True)(state, np.zeros(3), np.ones(3), np.empty(n))
     rows.row_loop(f, 3)(out, np.empty(n))
     columns, words = np.ones((3, 30), np.uint64), out.view(np.uint64)
     nets.fill_sobol(columns, np.ones((3, 256), np.uint64), 2**20, out, words)

@@ -67,11 +67,8 @@ distance = mcvar.sliced_wasserstein(x, x + 1, rng=1)
 assert_type(distance.value, float)
 assert_type(distance.confidence_interval(0.9).low, float)
 assert_type(distance.power, mcvar.Estimate)
-assert_type(mcvar.sliced.sliced_wasserstein_distance(x, x + 1, seed=1), float)
-assert_type(
-    mcvar.sliced.sliced_wasserstein_distance(x, x + 1, seed=1, log=True),
-    tuple[float, dict[str, Floats]],
-)
+# Of the kind that the clouds are of, as POT's: arrays or tensors.
+assert_type(mcvar.sliced.sliced_wasserstein_distance(x, x + 1, seed=1), Any)
 loss, slope = mcvar.sliced.sliced_wasserstein_gradient(x, x + 1, rng=1)
 assert_type(loss, float)
 assert_type(slope, Floats)
