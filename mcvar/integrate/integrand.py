@@ -120,7 +120,7 @@ class Integrand:
             )
         # One pass over the squares finds trouble; only then is it worth locating.
         flat = columns.ravel(order="K")
-        if not flat @ flat < _MOST_SQUARES:
+        if not np.einsum("i,i->", flat, flat) < _MOST_SQUARES:
             self._locate_non_finite(x, columns, signature, where)
             raise MagnitudeError(
                 f"the square of the integrand overflows in {where}, where values reach "
