@@ -93,6 +93,7 @@ LINKS = {
     r"(?<=\]\()(examples/\w+\.png)(?=\))": r"../\1",
     r"(?<=\]\()(\w+\.(?:png|json))(?=\))": r"../benchmarks/\1",  # the one page from a folder
     **{rf"(?<=\]\(){re.escape(path)}(?=\))": f"{page}.md" for page, path in PAGES.items()},
+    r"(?<=\]\()docs/(\w+\.md)(?=\))": r"\1",
 }
 
 

@@ -16,6 +16,8 @@ from mcvar.integrate.values import Measure, weighted
 
 _TESTED = 2**16  # draws, evenly spread, whose scores are tested
 
+_LEAST_FITTED = 20  # draws from which "auto" fits a control
+
 Criterion = Literal["variance", "asymptotic"]
 
 
@@ -33,7 +35,7 @@ def adjust(
     `candidates` are what "auto" tries on draws without gradients.
     """
     automatic = isinstance(control, str)
-    uses_scores = automatic and draws.grad_logpdf is not None
+    uses_scores = automatic and draws.grad_logpdf is not None and draws.n >= _LEAST_FITTED
     if automatic and not uses_scores:
         candidates = tuple(candidates)
         if not candidates and draws.zero_mean is None:

@@ -13,7 +13,7 @@ from mcvar.integrate.adjust import Criterion, adjust
 from mcvar.integrate.chains import mixing, part_means
 from mcvar.integrate.combine import Combined
 from mcvar.integrate.crossfit import CrossFit
-from mcvar.integrate.diagnose import heavy_tail, suspect_weights, suspicions
+from mcvar.integrate.diagnose import heavy_tail, suspect_weights, suspicions, weight_index
 from mcvar.integrate.error_bar import (
     Bar,
     Tails,
@@ -22,9 +22,10 @@ from mcvar.integrate.error_bar import (
     jackknife_bar,
     longest,
     replicated_bar,
+    stratified_bar,
     with_error,
 )
-from mcvar.integrate.means import cluster_rows, linear_rows, spread, within_strata
+from mcvar.integrate.means import cluster_rows, linear_rows, spread
 from mcvar.integrate.sums import Sums, column, linearised, n_sampled
 from mcvar.integrate.values import (
     BlockSums,
@@ -37,8 +38,8 @@ from mcvar.integrate.values import (
 )
 from mcvar.moments import Moments, total
 
-_EXACT = 1e-10  # spread, relative to that without control, that is nothing but rounding
 _PRICE = 1.25  # half-width, relative to that without control, beyond which a control is dropped
+_HEAVY_WEIGHTS = 0.0  # tail index of weights from which a heavy tail needs no second look
 _ROUNDING = 4 * np.finfo(float).eps
 
 
@@ -230,12 +231,12 @@ def conclude(
     analysis = _judged(
         _scaled(_with_control(found, fit, tails, plain_tails), measure.mass, offset),
         _scaled(without, measure.mass, plain_offset),
+        plain,
         plain_tails,
         sums,
         measure,
         fit.names,
-        # The index may be overrated by chance, but that of nets and of ratios hardly.
-        certain=grows or measure.self_normalized,
+        grows=grows,
         size=size,
         may_drop=may_drop,
     )
@@ -267,12 +268,13 @@ def _with_control(found: Combined, fit: CrossFit, tails: Tails, plain: Tails) ->
 def _judged(
     found: Combined,
     without: Combined,
+    plain: Sums,
     plain_tails: Tails,
     sums: BlockSums,
     measure: Measure,
     names: tuple[str, ...],
     *,
-    certain: bool,
+    grows: bool,
     size: FloatArray | None,
     may_drop: bool = True,
 ) -> Analysis:
@@ -282,11 +284,17 @@ def _judged(
     """
     m = len(names)
     reasons = suspicions(sums, measure, m)
-    of_weights = suspect_weights(sums) if measure.self_normalized else []
+    # By chance the index of independent draws may be overrated, that of nets hardly; and a proposal
+    # that is too light shows late.
+    doubt = 0.0 if grows or measure.self_normalized else 1.0
+    of_weights = suspect_weights(sums, doubt) if measure.self_normalized else []
+    index = plain_tails.index
+    light = not measure.self_normalized or weight_index(sums) < _HEAVY_WEIGHTS
+    if light and not grows and (index > 0.5).any():
+        # Of a heavy tail the outer half is heavy too; a cluster with a few rows beyond it is not.
+        index = np.minimum(index, Tails.of(plain, share=4).index)
     for j in range(m):
-        reasons[j] += of_weights or heavy_tail(
-            float(plain_tails.index[j]), plain_tails.n, certain=certain
-        )
+        reasons[j] += of_weights or heavy_tail(float(index[j]), plain_tails.n, doubt)
     if may_drop:
         worse = half_widths(found) > _PRICE * half_widths(without)
         found = _exchanged(found, without, worse)
@@ -318,45 +326,43 @@ def _labelled(
 ) -> Analysis:
     """As `conclude`, for draws along chains, in strata or in clusters."""
     rows, offset = linear_rows(fit.rows, draws)
-    found, tails = labelled_bar(rows, draws, covariance)
+    found, _, tails = labelled_bar(rows, draws, covariance)
     plain_rows, plain_offset = linear_rows(weighted(values, draws), draws)
-    without, plain_tails = labelled_bar(plain_rows, draws, False)
+    without, plain, plain_tails = labelled_bar(plain_rows, draws, False)
     about = pivot if measure.self_normalized else 0.0
     analysis = _judged(
         _scaled(_with_control(found, fit, tails, plain_tails), measure.mass, offset + about),
         _scaled(without, measure.mass, plain_offset + about),
+        plain,
         plain_tails,
         BlockSums.of(values, draws, measure, Layout(), pivot=pivot),
         measure,
         fit.names,
-        certain=measure.self_normalized,
+        grows=False,
         size=size,
         may_drop=may_drop,
     )
     if draws.chain is None:
         return analysis
-    # What is left of an exact control is rounding, which drifts as it likes.
-    varies = rows.std(axis=0) > _EXACT * plain_rows.std(axis=0)
-    mixed = mixing(np.where(varies, rows, 0.0), draws.chain)
+    # The values themselves: what a control leaves has a mean of its own in each fold.
+    mixed = mixing(plain_rows, draws.chain)
     reasons = zip(analysis.reasons, mixed, strict=True)
     return replace(analysis, reasons=tuple((*of_tails, *own) for of_tails, own in reasons))
 
 
 def labelled_bar(
     rows: FloatArray, draws: Draws, covariance: bool = False
-) -> tuple[Combined, Tails]:
-    """Error bar of linear rows along chains, in strata or in clusters."""
+) -> tuple[Combined, Sums, Tails]:
+    """Error bar of linear rows along chains, in strata or in clusters; their sums and tails."""
     by_design = spread(rows, draws, covariance)
-    own = rows
-    if draws.cluster is not None:
-        own = cluster_rows(rows, draws.cluster)
-    elif draws.strata is not None:
-        own = within_strata(rows, draws.strata)
+    own = rows if draws.cluster is None else cluster_rows(rows, draws.cluster)
     kept = n_sampled(rows.shape[1], replicated=False)
     sums = Sums.of(own, skewness=draws.chain is None, sample=kept)
     tails = Tails.of(sums)
+    if draws.strata is not None:
+        return stratified_bar(by_design, rows, tails, len(np.unique(draws.strata))), sums, tails
     if draws.chain is None:
-        return independent_bar(by_design, sums, tails), tails
+        return independent_bar(by_design, sums, tails), sums, tails
     variance = rows.var(axis=0)
     inefficiency = np.divide(
         by_design.variance * (len(rows) - 1),
@@ -372,7 +378,7 @@ def labelled_bar(
     if group is not None:
         clustered = combine.independent([Moments.of(cluster_rows(rows, group))])
         bars.append(Bar(np.sqrt(clustered.variance), clustered.df))
-    return longest(found, bars), tails
+    return longest(found, bars), sums, tails
 
 
 def error_of_rows(rows: FloatArray, draws: Draws) -> Combined:

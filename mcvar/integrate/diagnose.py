@@ -45,8 +45,8 @@ def suspicions(sums: BlockSums, measure: Measure, m: int) -> list[list[str]]:
     return found
 
 
-def suspect_weights(sums: BlockSums) -> list[str]:
-    """Reasons to suspect importance weights, the last column of plain rows."""
+def suspect_weights(sums: BlockSums, doubt: float) -> list[str]:
+    """Reasons to suspect importance weights, the last column of plain rows; see `heavy_tail`."""
     weights = sums.plain.upper.values[:, -1]
     share = float(weights.max()) / float(sums.weights[0])
     if share > (0.1 if sums.n >= _ENOUGH else 0.5):
@@ -54,30 +54,40 @@ def suspect_weights(sums: BlockSums) -> list[str]:
             f"one weight holds {share:.0%} of the total over {sums.n} draws: the proposal hardly "
             "covers the target; widen it."
         ]
-    index = pareto_tail_index(weights[np.isfinite(weights)], sums.n)
-    if index > _HEAVY_TAIL:
+    index = weight_index(sums)
+    threshold = _threshold(sums.n, doubt)
+    if index > threshold:
         return [
-            f"the weights have a Pareto tail index of {index:.2f} (> {_HEAVY_TAIL}): their "
+            f"the weights have a Pareto tail index of {index:.2f} (> {threshold:.2f}): their "
             "variance may be infinite; use a proposal with heavier tails."
         ]
     return []
 
 
-def heavy_tail(index: float, n: int, *, certain: bool) -> list[str]:
+def weight_index(sums: BlockSums) -> float:
+    """Tail index of importance weights, the last column of plain rows."""
+    weights = sums.plain.upper.values[:, -1]
+    return pareto_tail_index(weights[np.isfinite(weights)], sums.n)
+
+
+def heavy_tail(index: float, n: int, doubt: float) -> list[str]:
     """Judge by the tail index of n rows whether their variance, or even their mean, exists.
 
-    `certain` says that the rows sample the tail evenly (nets), or that a heavy tail comes from
-    weights; otherwise the threshold comes down to 1/2 as the index gets better known.
+    The threshold comes down to 1/2 as the index gets better known, in proportion to the `doubt`: 0
+    where rows sample the tail evenly, as nets do.
     """
-    size = max(min(n // 5, 3 * np.sqrt(n), 1024), 1.0)
-    doubt = 0.0 if certain else min(_DOUBT[0], _DOUBT[1] / np.sqrt(size))
-    if index <= _HEAVY_TAIL + doubt:
+    if index <= _threshold(n, doubt):
         return []
     moment = "mean or variance" if index > 0.8 else "variance"
     return [
         f"the values have a Pareto tail index of {index:.2f}: their {moment} may not exist, and "
         "no error bar can be trusted."
     ]
+
+
+def _threshold(n: int, doubt: float) -> float:
+    size = max(min(n // 5, 3 * np.sqrt(n), 1024), 1.0)
+    return float(_HEAVY_TAIL + doubt * min(_DOUBT[0], _DOUBT[1] / np.sqrt(size)))
 
 
 def check_feature_means(

@@ -42,6 +42,7 @@ _GAP_SHARE = 0.05  # of the range of values, from which a gap is a jump
 _GAP_FACTOR = 20.0  # times what other gaps measure
 _HEAVIER, _HEAVY = 0.05, 0.3  # by how much a control makes the tail heavier, and how heavy
 _FEW, _UNSEEN = 1000, 1.5  # draws up to which that adds so many jackknife errors beyond them
+_UNFITTED = 50  # rows below which no tail can be fitted
 _TINY = 1e-280  # squares whose cubes are lost
 
 
@@ -61,9 +62,9 @@ class Tails:
     n: int
 
     @classmethod
-    def of(cls, sums: Sums) -> "Tails":
-        """Fit tails to the largest and smallest rows."""
-        n, mean = sums.n, total(sums.parts).value_mean
+    def of(cls, sums: Sums, share: int = 1) -> "Tails":
+        """Fit tails to the largest and smallest rows, as to those of n/share rows."""
+        n, mean = sums.n // share, total(sums.parts).value_mean
         centre = mean if not len(sums.sample) else np.median(sums.sample, axis=0)
         return cls(
             tuple(map(_tail, sums.upper.values.T, centre, np.full(len(mean), n))),
@@ -137,6 +138,17 @@ def independent_bar(
     return replace(found, skewness=skewness)
 
 
+def stratified_bar(spread: Combined, rows: FloatArray, tails: Tails, strata: int) -> Combined:
+    """Error of rows (n, m) in strata: their spread, a jump within one stratum, and the tail."""
+    n = len(rows)
+    side = coin(rows, 1, n) * np.sqrt(n / strata)
+    found = longest(spread, [Bar(side, np.maximum(spread.df, 1.0))])
+    mean = rows.mean(axis=0)
+    ramp = np.clip(tails.index / _RAMP, 0.0, 1.0)
+    unseen = ramp * tails.unseen(mean, np.full(len(mean), float(n)))
+    return with_error(found, np.hypot(np.sqrt(found.variance), unseen))
+
+
 def replicated_bar(
     sums: Sums, tails: Tails, halves: FloatArray | None, *, covariance: bool
 ) -> Combined:
@@ -186,6 +198,7 @@ def jackknife_bar(error: FloatArray, folds: int, tails: Tails, plain: Tails) -> 
     leaving draws out shows only a part where they are few.
     """
     heavier = (tails.index > plain.index + _HEAVIER) & (tails.index > _HEAVY)
+    heavier |= tails.n < _UNFITTED
     factor = 1 + _UNSEEN * min(1.0, float(np.sqrt(_FEW / tails.n)))
     return Bar(np.where(heavier, factor, 1.0) * error, max(folds - 1, 1))
 

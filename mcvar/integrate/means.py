@@ -89,12 +89,11 @@ def _stratified(rows: FloatArray, strata: IntArray, covariance: bool) -> Combine
             f"stratum {single[0]} has a single draw; expected at least 2 in each, for its "
             "variance. Draw more, or give it the label of another."
         )
-    squares = np.sum([part.values * part.n / (part.n - 1) for part in parts], axis=0)
-    return Combined(rows.mean(axis=0), squares / n**2, n - len(parts))
-
-
-def within_strata(rows: FloatArray, strata: IntArray) -> FloatArray:
-    """Rows less the mean of their stratum, plus the overall mean."""
-    label, counts = np.unique(strata, return_inverse=True, return_counts=True)[1:]
-    means = group_sums(rows, strata) / counts[:, np.newaxis]
-    return np.asarray(rows - means[label] + rows.mean(axis=0))
+    spreads = [part.values * part.n / (part.n - 1) for part in parts]
+    squares = np.sum(spreads, axis=0)
+    # Satterthwaite: few strata, where a jump is, may hold all of the variance.
+    diagonals = np.stack([v if v.ndim == 1 else np.diagonal(v) for v in spreads])
+    free = np.array([part.n - 1 for part in parts])[:, np.newaxis]
+    total, mixed = diagonals.sum(axis=0), (diagonals**2 / free).sum(axis=0)
+    df = np.divide(total**2, mixed, out=np.full(len(total), n - len(parts), float), where=mixed > 0)
+    return Combined(rows.mean(axis=0), squares / n**2, np.maximum(df, 1.0))

@@ -153,6 +153,8 @@ def choose(
             else cross_fit(control, few, few_values, few_labels, measure, window=window)
         )
         uses_scores |= fit.uses_scores
+        if measure.self_normalized and few.weights is not None:
+            fit = _with_plain_weights(fit, few.weights)
         spread = _spread_elsewhere(fit.rows, few, few_labels, length)
         # As sums of squares of rows that would make the error of the expectation.
         error = np.hypot(fit.mean_error, fit.jackknife)
@@ -167,7 +169,20 @@ def choose(
         fits = [no_control(values, draws, folds)] * len(tried)
         for i in np.unique(chosen[chosen > 0]):
             fits[i] = cross_fit(tried[i][0], draws, values, labels, measure, window=window)
+            if measure.self_normalized and draws.weights is not None:
+                fits[i] = _with_plain_weights(fits[i], draws.weights)
     return replace(_mixed(fits, chosen, labels), uses_scores=uses_scores)
+
+
+def _with_plain_weights(fit: CrossFit, weights: FloatArray) -> CrossFit:
+    """The same ratios from rows whose last column is the weights themselves.
+
+    A control adjusts the weights too; values with different controls then share one column.
+    """
+    own = fit.rows[:, -1:]
+    ratio = fit.rows[:, :-1].mean(axis=0) / own.mean()
+    plain = weights[:, np.newaxis]
+    return replace(fit, rows=np.hstack([fit.rows[:, :-1] - ratio * (own - plain), plain]))
 
 
 def _compared(draws: Draws) -> IntArray:
