@@ -2,7 +2,7 @@
 
 On the CPU values and gradients come from the compiled kernels of `mcvar.sliced`, made together and
 only where they are needed. Elsewhere (CUDA), and for small clouds, weights with gradients, second
-derivatives and `torch.compile`, the same estimate is made of torch's own operations.
+derivatives and ``torch.compile``, the same estimate is made of torch's own operations.
 """
 
 from typing import TYPE_CHECKING, Any
