@@ -30,6 +30,7 @@ from mcvar.targets import Product, Target
 _REPLICATES = Blocks(2**10, 4)  # they share the work out already
 _ONE_BY_ONE = Blocks(2**5, 32, 2**12)  # a Python function of one point is seldom fast
 _MOST_STREAMS = 64  # kept open
+_FUSED = 2**16  # values of a compiled integrand that are summed together
 
 
 def blocks_for(integrand: Integrand, sampler: Sampler, batch_size: int | None) -> Blocks:
@@ -251,9 +252,9 @@ class BlockJob:
         loop = fused_loop(self._integrand.function, target.ndim, target.is_unit)
         sums: BlockSums | None = None
         state = words.copy()
-        values = np.empty((min(CHUNK, key.size), 1))
-        for start in range(key.start, key.stop, CHUNK):
-            count = min(CHUNK, key.stop - start)
+        values = np.empty((min(_FUSED, key.size), 1))
+        for start in range(key.start, key.stop, _FUSED):
+            count = min(_FUSED, key.stop - start)
             before = state.copy()
             loop(state, target.low, target.side, values[:count, 0])
             if not np.isfinite(values[:count, 0] @ values[:count, 0]):

@@ -100,7 +100,9 @@ class LinearModel:
     def adjust(self, draws: Draws, values: FloatArray) -> FloatArray:
         """As in `Model`."""
         rows = np.array(weighted(values, draws))
-        if len(self.coefficients):
+        if len(self.coefficients) and draws.n <= _BLOCK:
+            rows -= self.features(draws) @ self.coefficients
+        elif len(self.coefficients):
             for part in _blocks(np.arange(draws.n)):
                 rows[part] -= self.features(draws.take(part)) @ self.coefficients
         return rows
