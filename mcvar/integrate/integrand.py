@@ -19,7 +19,7 @@ class OutsideSupportError(ValueError):
 
 
 class Signature(NamedTuple):
-    """What an integrand returns: m values a point, or one value where it is scalar."""
+    """Shape of an integrand's values: m a point, or one where it is scalar."""
 
     components: int
     scalar: bool

@@ -1,4 +1,4 @@
-"""What a call of `estimate` asks for, and how its run is opened: workers, time, checkpoint."""
+"""The problem of a call of `estimate`, and its runner: workers, time, checkpoint."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -58,10 +58,10 @@ class Problem:
 def open_runner(
     problem: Problem, budget: int, executor: Any, checkpoint: Any, max_seconds: float | None
 ) -> tuple[Runner, int]:
-    """Return what runs the problem's tasks, and the evaluations that training reckons with.
+    """Runner of the problem's tasks, and the training budget.
 
-    A run that goes on reckons with those of its first call: trained otherwise, it would need
-    other draws.
+    A resumed run has the training budget of its first call: trained otherwise, it would need other
+    draws.
     """
     limit = None if max_seconds is None else as_positive("max_seconds", max_seconds)
     if checkpoint is None:

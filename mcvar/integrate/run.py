@@ -51,7 +51,7 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What training led to: how to draw, the control, and the looks."""
+    """Outcome of training: sampler and target, control, and looks."""
 
     prepared: Prepared
     control: Any

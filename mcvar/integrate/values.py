@@ -14,7 +14,7 @@ from mcvar.targets import Target
 
 
 class Measure(NamedTuple):
-    """What weighted means of draws are means of.
+    """Mass and normalisation of the measure that weighted means are taken under.
 
     Attributes
     ----------
