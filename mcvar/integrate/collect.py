@@ -85,7 +85,7 @@ class Collection:
         self._compiles = n >= _WORTH_COMPILING and not control
         self._streams: Streams | None = None
         self._done: list[int] = []
-        self._kept: list[tuple[Key, Draws, FloatArray]] | None = []
+        self._kept: list[tuple[Key, Draws, FloatArray]] | None = [] if control else None
         self._fit: CrossFit | None = None
         self._fit_digest = ""
         self._n_fitted = 0
@@ -111,11 +111,12 @@ class Collection:
 
     def advance(self, plan: Plan) -> None:
         """Draw what `plan` asks for beyond the draws so far."""
-        limit = self._limit()
-        if self._kept is not None and limit is not None and plan.n > limit:
+        limit = self._limit
+        if self._kept is not None and plan.n > limit:
             if self.n < limit:
                 self._draw(_at_most(plan, limit, self._sampler))
-            self._settle()
+            if self._kept is not None:  # the first draws show whether there is anything to fit
+                self._settle()
         if self._sums is not None and self._layout.grows and self._layout.replicated:
             self._halves = np.stack([part.value_mean for part in self._sums.rows.parts])
             self._n_halved = self.n
@@ -181,10 +182,9 @@ class Collection:
         """Values about the pivot, where means are ratios."""
         return values - self._summing.pivot if self._measure.self_normalized else values
 
-    def _limit(self) -> int | None:
-        """Draws beyond which only sums are kept; None before it is known."""
-        if not self._has_begun:
-            return None
+    @property
+    def _limit(self) -> int:
+        """Draws beyond which only sums are kept."""
         k = max(
             (
                 getattr(c, "n_features", 0)
@@ -231,8 +231,6 @@ class Collection:
         """
         key, draws = self._first_inside(streams, keys)
         weighted, own = draws.weights is not None, draws.zero_mean is not None
-        if not self._control and not (self._candidates or (own and self._control == "auto")):
-            self._kept = None
         if isinstance(self._control, str) and not (self._candidates or own):
             self._kept, self._control = None, ()
         self._has_begun = True

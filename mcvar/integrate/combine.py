@@ -6,7 +6,7 @@ unbiased. Cross-fitting takes β for each fold from all the others.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -94,14 +94,6 @@ def ratio_gradient(means: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     ratio, last = means[:-1] / means[-1], means[-1]
     return ratio, np.concatenate([np.eye(len(ratio)), -ratio[:, np.newaxis]], axis=1) / last
-
-
-def with_mean_error(combined: Combined, error: FloatArray) -> Combined:
-    """Count the standard error (m,) of expectations that a control had to estimate."""
-    if not error.any():
-        return combined
-    added = error**2 if combined.covariance.ndim == 1 else np.diag(error**2)
-    return replace(combined, covariance=combined.covariance + added)
 
 
 def coefficients(folds: list[Moments], solve: Solver) -> list[FloatArray]:
