@@ -210,8 +210,10 @@ def half_widths(found: Combined) -> FloatArray:
 
 
 def longest(spread: Combined, bars: list[Bar]) -> Combined:
-    """The standard error with the longest 95 % half-width, column by column.
+    """Error bars at least as long as the longest 95 % half-width, column by column.
 
+    Degrees of freedom are those of the bar with the longest half-width, and the standard error is
+    its own or that of the spread, whichever is larger: up to 1.4 times too long, never too short.
     Skewness stays where its interval reaches further on one side than the new bar does.
     """
     error = np.sqrt(spread.variance)
