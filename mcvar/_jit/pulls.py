@@ -1,4 +1,4 @@
-"""What each matched pair of quantiles contributes to a distance and to its gradient.
+"""Contributions of matched pairs of quantiles to a distance and to its gradient.
 
 Along one direction W_p^p = Σ mass |t|^p over matched pairs, t the gap between the projections. Its
 derivative in the projection of point i is the *pull* on that point, p Σ mass |t|^{p−1} sgn t over

@@ -70,7 +70,7 @@ def is_loss(error: BaseException) -> bool:
 
 
 def replacement(executor: Executor) -> tuple[Executor, bool]:
-    """Return what goes on in place of an executor that lost workers, and whether it is ours.
+    """Replacement for a broken executor, and whether mcvar must shut it down.
 
     Pools of the standard library and of loky are done for once a worker dies: a new one like it
     takes over. Others look after their workers themselves.

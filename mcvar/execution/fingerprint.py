@@ -57,7 +57,7 @@ def _hash(*parts: bytes) -> bytes:
 
 
 def _parts(thing: Any) -> list[Any]:
-    """What `thing` consists of, in an order that does not depend on the process."""
+    """Parts of `thing`, in an order that does not depend on the process."""
     if isinstance(thing, dict):
         return [part for item in thing.items() for part in item]
     if isinstance(thing, set | frozenset):

@@ -56,7 +56,7 @@ class Lock:
 
 
 def is_locked(place: Path) -> bool:
-    """Whether somebody has the right to write this file."""
+    """Whether another process holds the right to write this file."""
     name = f"{place}.lock"
     with _guard:
         if _held.get(name) == os.getpid():

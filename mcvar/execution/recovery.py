@@ -89,7 +89,7 @@ def _insert_meta(store: Store, row: tuple[Any, ...]) -> None:
 
 
 def _is_ours(database: sqlite3.Connection) -> bool:
-    """Whether meta and task are tables, not views of somebody else."""
+    """Whether meta and task are tables, rather than foreign views."""
     rows = database.execute(
         "SELECT name, type FROM sqlite_master WHERE name IN ('meta', 'task') LIMIT 3"
     ).fetchall()

@@ -45,7 +45,7 @@ class Key(NamedTuple):
 
 
 class Job(Protocol):
-    """What is computed: a function of a key, and how its results are written down."""
+    """A computation: a function of a key, and the form in which its results are stored."""
 
     def input(self, key: Key) -> Any:
         """Return what a task needs beyond the job itself; asked for where the run is."""

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its run, as text: ``python -m mcvar status run.sqlite``."""
+"""Progress of a run, read from its checkpoint, as text: ``python -m mcvar status run.sqlite``."""
 
 import unicodedata
 from typing import Any

@@ -1,4 +1,4 @@
-"""What runs in worker processes and threads."""
+"""Code that runs in worker processes and threads."""
 
 import contextlib
 from typing import TYPE_CHECKING, Any

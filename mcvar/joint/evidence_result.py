@@ -80,7 +80,7 @@ class Evidence:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What makes an error bar suspect, in prose."""
+        """Reasons to suspect an error bar, in prose."""
         return tuple(
             f"{kind}: {reason}" for kind, part in self._parts.items() for reason in part.reasons
         )

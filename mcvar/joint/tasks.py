@@ -1,4 +1,4 @@
-"""What a user gives as related tasks, checked."""
+"""Related tasks as users give them, checked."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
