@@ -106,8 +106,9 @@ class KnownMean(LinearControl):
         k = len(self.feature_mean())
         if found.shape != (k, k) or (np.diagonal(found) < 0).any():
             raise ValueError(
-                f"the covariance of the mean has shape {found.shape} for {k} mean(s); expected "
-                f"({k}, {k}), with no negative number on its diagonal."
+                f"the covariance of the mean has shape {found.shape} and a least variance of "
+                f"{np.diagonal(found).min():.3g} for {k} mean(s); expected ({k}, {k}), with no "
+                "negative number on its diagonal."
             )
         return found
 
